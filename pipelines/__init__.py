@@ -1,0 +1,1 @@
+"""Data side: readers, bodies, fitting, metrics. Never imports `sahmr` or `flows`."""

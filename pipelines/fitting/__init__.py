@@ -1,0 +1,1 @@
+"""Test-time optimisation: the PROX-style baseline and HuMoR with scene terms."""

@@ -1,0 +1,1 @@
+"""Transforms, rotations, cameras, signed distance, nearest neighbours, meshes, robust functions."""

@@ -1,0 +1,1 @@
+"""HuMoR motion prior, pose prior and initial-state mixture."""

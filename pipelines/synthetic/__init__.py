@@ -1,0 +1,1 @@
+"""A licence-free PROX tree with known truth, in the true on-disk layout."""

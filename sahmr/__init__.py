@@ -1,0 +1,1 @@
+"""Networks, losses, training and evaluation of SA-HMR (not built yet)."""
