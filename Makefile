@@ -1,0 +1,55 @@
+# `make` alone explains the verbs. Every data verb takes CONFIG=<yaml> and SET="key=value ...".
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin/python -m flows
+OPTIONS = $(if $(CONFIG),--config $(CONFIG)) $(SET)
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 \
+	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
+
+.DEFAULT_GOAL := help
+.PHONY: help setup pseudo-gt synthesise doctor compare train-priors test test-all lint format bench clean
+
+help: ## explain the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  options: CONFIG=configs/pseudo_gt/prox.yaml  SET="prox_root=/data/prox runner.workers=4"'
+
+setup: $(VENV)/.installed ## create .venv and install everything (done by the other verbs when needed)
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	touch $@
+
+pseudo-gt: setup ## regenerate the ground truth and print the table (embedded data unless prox_root is set)
+	$(RUN) pseudo-gt $(OPTIONS)
+
+synthesise: setup ## only write the synthetic PROX tree
+	$(RUN) synthesise $(OPTIONS)
+
+doctor: setup ## say what is present, missing or broken, and where to get each licensed file
+	$(RUN) doctor $(OPTIONS)
+
+compare: setup ## compare two metric reports: make compare A=.../metrics.json B=.../metrics.json
+	$(RUN) compare $(A) $(B)
+
+train-priors: setup ## train the shipped motion, pose and initial-state priors again
+	$(RUN) train-priors $(OPTIONS)
+
+test: setup ## the test suite, under 10 minutes on 2 cores
+	$(PYTEST) -m "not slow"
+
+test-all: setup ## also the slow tests
+	$(PYTEST)
+
+lint: setup ## ruff, mypy, import contracts
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
+
+format: setup ## format the code
+	$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+bench: setup ## side-by-side speed and energy of the fits
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks
+
+clean: ## remove results and caches, keep the environment
+	rm -rf outputs .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
