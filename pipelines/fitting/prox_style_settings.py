@@ -1,0 +1,117 @@
+"""Settings of the PROX-style per-frame fit: PROX's seven stages with their published weights.
+
+Source: prox `cfg_files/PROXD.yaml`. PROX squares the weights of data, body pose, hands, bending, shape,
+expression and jaw, and takes those of the two depth terms and the two scene terms as they are;
+`StageWeights.factors` is where that happens.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.config import Settings
+
+BENDING_PER_BODY_POSE = 3.17
+"""PROX derives the bending weight from the body-pose weight."""
+
+
+class StageWeights(Settings):
+    """Weights of one stage as they stand in PROXD.yaml."""
+
+    data: float = Field(1.0, ge=0)
+    hand_joints: float = Field(ge=0)
+    """Joint weight of keypoint rows 25:76; squared together with the confidence."""
+    face_joints: float = Field(ge=0)
+    """Joint weight of keypoint rows 76:118."""
+    body_pose: float = Field(ge=0)
+    """Also the weight of both hands."""
+    shape: float = Field(ge=0)
+    """Also the weight of the expression."""
+    jaw: float = Field(ge=0)
+    """Weight of the jaw's x axis; y and z have ten times as much."""
+    scan_to_body: float = Field(ge=0)
+    body_to_scan: float = Field(1.0, ge=0)
+    penetration: float = Field(0.0, ge=0)
+    contact: float = Field(0.0, ge=0)
+    free_transl: bool = True
+
+    @property
+    def jaw_axes(self) -> tuple[float, float, float]:
+        """Weights of the jaw's x, y and z rotation, multiplied into the pose before squaring."""
+        return (self.jaw, 10 * self.jaw, 10 * self.jaw)
+
+    def factors(self) -> dict[str, float]:
+        """Multiplier of each unweighted term; the jaw's axes are weighted inside its term."""
+        return {
+            "data": self.data**2,
+            "body_pose": self.body_pose**2,
+            "shape": self.shape**2,
+            "bending": (BENDING_PER_BODY_POSE * self.body_pose) ** 2,
+            "left_hand": self.body_pose**2,
+            "right_hand": self.body_pose**2,
+            "expression": self.shape**2,
+            "jaw": 1.0,
+            "s2m": self.scan_to_body,
+            "m2s": self.body_to_scan,
+            "penetration": self.penetration,
+            "contact": self.contact,
+        }
+
+
+def _stage(body_pose: float, shape: float, scan_to_body: float, **others: Any) -> StageWeights:
+    values: dict[str, Any] = {"hand_joints": 0.0, "face_joints": 0.0, **others}
+    return StageWeights(
+        body_pose=body_pose,
+        shape=shape,
+        scan_to_body=scan_to_body,
+        jaw=10 * body_pose,
+        **values,
+    )
+
+
+def proxd_stages() -> tuple[StageWeights, ...]:
+    """The seven stages of PROXD.yaml, self-collision left out."""
+    return (
+        _stage(404.0, 100.0, 1.0, free_transl=False),
+        _stage(404.0, 50.0, 1.0, free_transl=False),
+        _stage(57.4, 10.0, 100.0),
+        _stage(4.78, 5.0, 500.0, hand_joints=0.1),
+        _stage(4.78, 5.0, 500.0, hand_joints=2.0, face_joints=2.0),
+        _stage(4.78, 5.0, 500.0, hand_joints=2.0, face_joints=2.0, penetration=100.0),
+        _stage(4.78, 5.0, 500.0, hand_joints=2.0, face_joints=2.0, penetration=1.0, contact=10000.0),
+    )
+
+
+class ProxStyleSettings(Settings):
+    """The baseline: energies and weights of PROX (PROXD), self-collision left out."""
+
+    stages: tuple[StageWeights, ...] = Field(default_factory=proxd_stages)
+    data_rho_px: float = Field(100.0, gt=0)
+    scan_to_body_rho_m: float = Field(0.2, gt=0)
+    body_to_scan_rho_m: float = Field(0.5, gt=0)
+    contact_rho_m: float = Field(0.05, gt=0)
+    contact_angle_deg: float = Field(45.0, gt=0, le=90)
+    official_hand_slice: bool = True
+    """PROX gives the first nine face points (rows 67:76) the hand weight; False ends the hands at 67."""
+    bending_exponent_cap: float | None = Field(3.141592653589793, gt=0)
+    """Beyond it the bending prior goes on linearly. VPoser's angles never exceed pi, so that pi
+    changes nothing for it; an unbounded pose prior needs the cap."""
+    camera_depth_weight: float = Field(100.0, ge=0)
+    """Squared; holds the depth of `transl` to the mean of the person's points (camera stage)."""
+    orientation_try: Literal["official", "always"] = "always"
+    """`official`: zero start, and a second try turned about the body's y axis where the shoulders
+    are closer than `two_sided_px`. `always`: both half turns (facing, back turned) for every frame as
+    far as stage `orientation_stages`, the lower energy wins."""
+    orientation_stages: int = Field(4, ge=1)
+    two_sided_px: float = Field(25.0, ge=0)
+    num_points: int = Field(1024, ge=1)
+    """Person points per frame; the energy's sum over points is scaled to the full number."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _orientation_stages_exist(self) -> ProxStyleSettings:
+        if self.orientation_stages > len(self.stages):
+            raise ValueError("orientation_stages is greater than the number of stages")
+        return self
