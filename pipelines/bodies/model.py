@@ -7,6 +7,8 @@ about the rest pelvis J0(betas), which is not the origin; `transl` is added afte
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -130,13 +132,19 @@ def load_smplh(
 ) -> SmplhBody:
     """SMPL+H of one gender the way HuMoR uses it: flat hands, `num_betas` (up to 16) as asked.
 
+    Bodies are never changed, so the same one is returned for the same request.
+
     Differs from smplx: its cap to 10 betas for files with fewer than 300 shape directions is not there.
 
     Raises:
         DataMissing: no file for this gender.
         DataInvalid: not SMPL+H, or fewer shape directions than asked.
     """
-    path = files.smplh(gender)
+    return _load_smplh(files.smplh(gender), gender, num_betas, dtype)
+
+
+@lru_cache(maxsize=6)
+def _load_smplh(path: Path, gender: Gender, num_betas: int, dtype: torch.dtype) -> SmplhBody:
     arrays = read_skinned_arrays(path)
     if arrays.parents != SMPLH_PARENTS:
         raise DataInvalid(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from pipelines.errors import DataInvalid
+from pipelines.safe_pickle import load_npz_objects, load_pickle
 
-_SKINNING_KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
+SKINNING_KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,40 +30,59 @@ class SkinnedArrays:
 
 
 def read_skinned_arrays(path: Path) -> SkinnedArrays:
-    """The skinning part of a SMPL+H or SMPL-X npz.
+    """The skinning part of a SMPL+H or SMPL-X file (npz, or a pickle without chumpy objects).
 
     Raises:
-        DataInvalid: a key is absent or the arrays disagree.
+        DataMissing: no such file.
+        DataInvalid: a key is absent, the arrays disagree, or the file holds more than data.
     """
     arrays = _read_members(path)
     kintree = np.asarray(arrays["kintree_table"])[0].astype(np.int64)
     # The root's parent is stored as 2^32 - 1.
     parents = tuple(-1 if k == 0 else int(parent) for k, parent in enumerate(kintree))
     read = SkinnedArrays(
-        v_template=np.asarray(arrays["v_template"], np.float64),
+        v_template=_dense(arrays["v_template"]),
         faces=np.asarray(arrays["f"]).astype(np.int64),
-        shapedirs=np.asarray(arrays["shapedirs"], np.float64),
+        shapedirs=_dense(arrays["shapedirs"]),
         posedirs=np.asarray(arrays["posedirs"]),
-        J_regressor=np.asarray(arrays["J_regressor"], np.float64),
-        weights=np.asarray(arrays["weights"], np.float64),
+        J_regressor=_dense(arrays["J_regressor"]),
+        weights=_dense(arrays["weights"]),
         parents=parents,
     )
     _check(read, path)
     return read
 
 
-def _read_members(path: Path) -> dict[str, np.ndarray]:
+def has_pickled_members(path: Path) -> bool:
+    """True when a plain reader of the npz would have to unpickle something."""
     with np.load(path, allow_pickle=False) as archive:
-        absent = [key for key in _SKINNING_KEYS if key not in archive.files]
-        if absent:
-            raise DataInvalid(
-                f"body model lacks {', '.join(absent)}",
-                where=path,
-                found=", ".join(archive.files),
-                fix="this is not a SMPL+H or SMPL-X file; see docs/data-layout.md for the file to get",
-            )
-        # Members are read one by one, so pickled ones that nobody needs (joint2num) are never opened.
-        return {key: archive[key] for key in _SKINNING_KEYS}
+        for name in archive.files:
+            try:
+                archive[name]
+            except ValueError:
+                return True
+    return False
+
+
+def _read_members(path: Path) -> dict[str, Any]:
+    if path.suffix != ".pkl":
+        # Only the members asked for are opened: real files hold others (joint2num) that are pickles.
+        return load_npz_objects(path, SKINNING_KEYS)
+    content = load_pickle(path)
+    absent = [key for key in SKINNING_KEYS if key not in content]
+    if absent:
+        raise DataInvalid(
+            f"body model lacks {', '.join(absent)}",
+            where=path,
+            fix="this is not a SMPL+H or SMPL-X file; see docs/data-layout.md for the file to get",
+        )
+    return {key: content[key] for key in SKINNING_KEYS}
+
+
+def _dense(array: Any) -> np.ndarray:
+    """float64; J_regressor is a sparse matrix in some releases."""
+    dense = array.toarray() if hasattr(array, "toarray") else array
+    return np.asarray(dense, np.float64)
 
 
 def _check(read: SkinnedArrays, path: Path) -> None:

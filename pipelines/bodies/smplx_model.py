@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,18 @@ class SmplxBody:
 
 
 def load_smplx(files: BodyFiles, gender: Gender, dtype: torch.dtype = torch.float32) -> SmplxBody:
-    """SMPL-X of one gender with PROX's options.
+    """SMPL-X of one gender with PROX's options. The same body is returned for the same request.
 
     Raises:
         DataMissing: no file for this gender.
         DataInvalid: not a SMPL-X file.
         BackendMissing: the smplx package is not installed.
     """
-    path = files.smplx(gender)
+    return _load_smplx(files.smplx(gender), gender, dtype)
+
+
+@lru_cache(maxsize=4)
+def _load_smplx(path: Path, gender: Gender, dtype: torch.dtype) -> SmplxBody:
     model = create_smplx(path, gender, dtype)
     if tuple(model.parents.tolist()) != SMPLX_PARENTS:
         raise DataInvalid("not a SMPL-X file", where=path, found=f"{len(model.parents)} joints")
