@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pipelines.fitting.objective import StageObjective
-from pipelines.fitting.prediction import FitModels, start_motion
+from pipelines.fitting.prediction import FitModels, first_state, start_motion
 from pipelines.fitting.settings import HumorSettings, StageSettings
 from pipelines.fitting.window_data import WindowData
 
@@ -98,12 +98,37 @@ def test_smooth_heading_changes_totals_by_little(
 def test_hand_over_to_stage_3_agrees(
     fit_goldens: Goldens, data: WindowData, toy_models: FitModels
 ) -> None:
+    """The recorded frame is that of stage 2's variables; the other recorded values are 3a's inputs."""
     variables = _variables(fit_goldens, "2")
     started = start_motion(toy_models, variables, data.floor_camera, [6, 6])
-    for name, value in started.items():
-        stored = fit_goldens[f"out/D/s3_init/{name}"]
-        assert value.shape == stored.shape, name
-        np.testing.assert_allclose(value.numpy(), stored, atol=1e-7 * np.abs(stored).max(), err_msg=name)
+    frame, first = first_state(toy_models, started)
+    stored = {name: fit_goldens[f"out/D/s3_init/cam2prior_{name}"] for name in ("R", "t", "root_height")}
+    np.testing.assert_allclose(frame.R_prior_from_camera.numpy(), stored["R"], atol=1e-7)
+    np.testing.assert_allclose(-frame.origin_camera.numpy(), stored["t"], atol=1e-7)
+    np.testing.assert_allclose(frame.pelvis_height_m.numpy(), stored["root_height"][:, 0], atol=1e-7)
+    assert first.transl[..., :2].abs().max() < 1e-12
+    assert {name: value.shape for name, value in started.items()} == {
+        name: value.shape for name, value in _variables(fit_goldens, "3a").items()
+    }
+
+
+def test_hand_over_keeps_a_motion_the_prior_can_follow(toy_models: FitModels, data: WindowData) -> None:
+    """Velocities handed over are those of the motion: a body carried along at 0.6 m/s."""
+    frames = 6
+    step = torch.tensor([0.02, 0.0, 0.0]).double()
+    variables = {
+        "trans": torch.tensor([0.1, 0.2, 2.5]).double() + torch.arange(frames)[:, None] * step,
+        "root_orient": torch.tensor([3.1, 0.0, 0.0]).double().expand(frames, 3),
+        "latent_pose": torch.zeros(frames, 32).double(),
+    }
+    variables = {name: value.expand(2, *value.shape).clone() for name, value in variables.items()}
+    variables["betas"] = torch.zeros(2, 10).double()
+    started = start_motion(toy_models, variables, data.floor_camera, [frames, frames])
+    speed = torch.linalg.vector_norm(started["trans_vel"], dim=-1)
+    torch.testing.assert_close(speed, torch.full_like(speed, 0.6))
+    joint_speed = torch.linalg.vector_norm(started["joints_vel"], dim=-1)
+    torch.testing.assert_close(joint_speed, torch.full_like(joint_speed, 0.6))
+    assert started["root_orient_vel"].abs().max() < 1e-9
 
 
 def test_final_bodies_agree(fit_goldens: Goldens, data: WindowData, toy_models: FitModels) -> None:
