@@ -1,23 +1,13 @@
-"""How the tasks of a flow are run: in this process, on threads, or in processes."""
+"""How the tasks of a flow are run: on threads of this process, or in processes of their own."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field
 
 from flows.environment import configure_logging, set_environment
-from pipelines.config import Settings
-
-
-class RunnerSettings(Settings):
-    """Where recordings are fitted."""
-
-    kind: Literal["thread", "process"] = Field(
-        default="process", description="Fits are Python-heavy: processes scale, threads share one lock."
-    )
-    workers: int = Field(default=2, ge=1, description="Recordings fitted at the same time.")
+from pipelines.pseudo_gt.settings import RunnerSettings
 
 
 def build_task_runner(settings: RunnerSettings) -> TaskRunner[Any]:

@@ -1,0 +1,109 @@
+"""Verbs of the command line. Each is one line of the Makefile and one function here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.environment import configure_logging
+from pipelines.errors import PipelineError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, run the verb, and turn errors a user can mend into one message and an exit code.
+
+    Returns:
+        0 when all went well, 1 when a unit of work failed or a check found faults, 2 for wrong use.
+    """
+    options = _parser().parse_args(arguments)
+    configure_logging(options.verbose)
+    try:
+        return int(options.verb(options))
+    except PipelineError as error:
+        if options.verbose:
+            raise
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on where it stopped\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prox-humor-gt", description="Pseudo ground truth for PROX, shards and networks of SA-HMR."
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="debug log and full tracebacks")
+    verbs = parser.add_subparsers(required=True, metavar="verb")
+    for name, function, text in (
+        ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
+        ("synthesise", _synthesise, "only write the synthetic PROX tree"),
+        ("doctor", _doctor, "say what is present, missing or broken"),
+        ("train-priors", _train_priors, "train the shipped priors again"),
+        ("settings", _settings, "print the resolved settings as YAML"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=text)
+        verb.add_argument("--config", type=Path, help="YAML that overrides the defaults")
+        verb.add_argument("overrides", nargs="*", metavar="key=value", help="single settings")
+        verb.set_defaults(verb=function)
+    verb = verbs.add_parser("compare", help="compare two metric reports")
+    verb.add_argument("first", type=Path)
+    verb.add_argument("second", type=Path)
+    verb.set_defaults(verb=_compare)
+    return parser
+
+
+def _pseudo_gt(options: argparse.Namespace) -> int:
+    from flows.pseudo_gt import run_pseudo_gt
+
+    return EXIT_OK if run_pseudo_gt(_load(options)) else EXIT_FAILED
+
+
+def _synthesise(options: argparse.Namespace) -> int:
+    from pipelines.pseudo_gt import prepare_data
+
+    data = prepare_data(_load(options))
+    sys.stdout.write(f"{data.prox_root}\n")
+    return EXIT_OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pipelines.pseudo_gt import check_inputs
+
+    report = check_inputs(_load(options))
+    sys.stdout.write(report.render() + "\n")
+    return EXIT_OK if report.ok else EXIT_FAILED
+
+
+def _train_priors(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.prior_training import PriorTrainingSettings, train_shipped_priors
+
+    settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
+    sys.stdout.write(f"{train_shipped_priors(settings)}\n")
+    return EXIT_OK
+
+
+def _settings(options: argparse.Namespace) -> int:
+    from pipelines.config import settings_yaml
+
+    sys.stdout.write(settings_yaml(_load(options)))
+    return EXIT_OK
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pipelines.metrics.compare import compare_files
+
+    sys.stdout.write(compare_files(options.first, options.second) + "\n")
+    return EXIT_OK
+
+
+def _load(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from pipelines.config import load_settings
+    from pipelines.pseudo_gt import PseudoGtSettings
+
+    return load_settings(PseudoGtSettings, options.config, options.overrides)

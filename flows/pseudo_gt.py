@@ -1,0 +1,64 @@
+"""The main job as a Prefect flow: one task per recording, failures reported by name at the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, as_completed
+from tqdm import tqdm
+
+from flows.runner import build_task_runner
+from pipelines.metrics.tables import print_table
+from pipelines.pseudo_gt.data import DataSource, list_recordings, prepare_data
+from pipelines.pseudo_gt.fit import fit_recording
+from pipelines.pseudo_gt.measure import measure_recording, write_table
+from pipelines.pseudo_gt.settings import PseudoGtSettings
+
+_log = logging.getLogger(__name__)
+
+
+# What is done is decided by the stages' own markers, so Prefect's cache stays out of it.
+@task(name="fit-recording", task_run_name="fit {recording}", cache_policy=NO_CACHE)
+def fit_and_measure(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
+    """All rows of the table for one recording, then their metrics and pictures."""
+    fit_recording(settings, data, recording)
+    return measure_recording(settings, data, recording)
+
+
+@flow(name="pseudo-gt")
+def pseudo_gt(settings: PseudoGtSettings) -> dict[str, str]:
+    """Fit and measure every recording, write the table; returns the failures by recording."""
+    data = prepare_data(settings, progress=sys.stderr.isatty())
+    recordings = list_recordings(settings, data)
+    futures = {fit_and_measure.submit(settings, data, name): name for name in recordings}
+    failures = _collect(futures)
+    write_table(settings, data, [name for name in recordings if name not in failures])
+    return failures
+
+
+def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
+    """Run the flow with the runner the settings name and print the table; False if anything failed."""
+    runner = build_task_runner(settings.runner)
+    failures = pseudo_gt.with_options(task_runner=runner)(settings)
+    ...
+    return not failures
+
+
+def _collect(futures: dict[PrefectFuture[Path], str]) -> dict[str, str]:
+    """Wait for all; one that fails is reported and does not stop the others."""
+    failures = {}
+    bar = tqdm(total=len(futures), desc="recordings", unit="rec", disable=not sys.stderr.isatty())
+    with bar:
+        for future in as_completed(list(futures)):
+            name = futures[future]
+            try:
+                future.result()
+            except Exception as error:  # noqa: BLE001  any failure of one recording is its own
+                failures[name] = f"{type(error).__name__}: {error}"
+                _log.error("%s failed: %s", name, failures[name])
+            bar.update()
+    return failures

@@ -1,0 +1,96 @@
+"""Where the recordings come from: the user's PROX, or the embedded synthetic tree."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.artifacts import hash_content, hash_file, hash_listing
+from pipelines.bodies.files import BodyFiles, resolve_body_files
+from pipelines.datasets.prox import ProxDataset
+from pipelines.errors import DataMissing
+from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.records import Gender
+from pipelines.synthetic.presets import synthetic_preset
+from pipelines.synthetic.prox_tree import write_prox_tree
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """A PROX tree, and the truth that belongs to it where there is one."""
+
+    prox_root: Path
+    truth_root: Path | None
+    preset: str | None
+
+
+def prepare_data(settings: PseudoGtSettings, progress: bool = False) -> DataSource:
+    """The user's tree, or the synthetic one, written first where it is missing or out of date."""
+    if settings.prox.root is not None:
+        return DataSource(settings.prox.root, None, None)
+    folder = settings.run_dir / "data"
+    data = DataSource(folder / "prox", folder / "truth", settings.preset)
+    assert data.truth_root is not None
+    files = resolve_body_files(None)
+    preset = synthetic_preset(settings.preset, settings.synthetic_seed)
+    write_prox_tree(data.prox_root, data.truth_root, preset, files, progress=progress)
+    return data
+
+
+def open_dataset(settings: PseudoGtSettings, data: DataSource) -> ProxDataset:
+    """The reader of the tree."""
+    return ProxDataset(data.prox_root, settings.prox.model_copy(update={"root": data.prox_root}))
+
+
+def list_recordings(settings: PseudoGtSettings, data: DataSource) -> tuple[str, ...]:
+    """Recordings to work on.
+
+    Raises:
+        DataMissing: the tree holds none, or none that `prox.recordings` asks for.
+    """
+    names = tuple(open_dataset(settings, data).recordings())
+    if not names:
+        raise DataMissing(
+            "no recording to work on",
+            where=data.prox_root,
+            expected=settings.prox.recordings or "folders below recordings/",
+            fix="run `make doctor` to see what the tree holds",
+        )
+    return names
+
+
+def body_files(settings: PseudoGtSettings) -> BodyFiles:
+    """Body models of this run."""
+    return resolve_body_files(settings.body_models)
+
+
+def recording_inputs(
+    settings: PseudoGtSettings, data: DataSource, recording: str, gender: Gender
+) -> dict[str, str]:
+    """Hash of everything on disk a fit of this recording reads."""
+    base = data.prox_root / "qualitative"
+    base = base if base.is_dir() else data.prox_root
+    scene = recording.split("_")[0]
+    hash_files = hash_listing if settings.inputs == "listing" else hash_content
+    patterns = {
+        "recording": (f"recordings/{recording}/**/*",),
+        "keypoints": (f"{settings.prox.keypoints_folder}/{recording}/*",),
+        "released fits": (f"PROXD/{recording}/**/*",),
+        "calibration": ("calibration/*", f"cam2world/{scene}.json", f"floors/{scene}.txt"),
+        "scene": (f"scenes/{scene}*", f"sdf/{scene}*", f"scenes_sdf/{scene}*"),
+        "body segments": ("body_segments/*",),
+    }
+    hashes = {name: hash_files(base, globs) for name, globs in patterns.items()}
+    files = body_files(settings)
+    hashes["SMPL+H"] = _file_identity(files.smplh(gender))
+    hashes["SMPL-X"] = _file_identity(files.smplx(gender))
+    return hashes
+
+
+@lru_cache
+def _file_identity(path: Path) -> str:
+    return hash_file(path)

@@ -1,0 +1,96 @@
+"""Metrics and pictures of one recording, and the table over all of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.artifacts import StageKey, code_version, hash_file, run_stage, write_text
+from pipelines.bodies.track import pose_track, truth_track
+from pipelines.config import settings_yaml
+from pipelines.errors import DataMissing
+from pipelines.fitting.result import read_fit
+from pipelines.metrics.anatomy import load_anatomy
+from pipelines.metrics.evaluate import RecordingMetrics, evaluate_recording
+from pipelines.metrics.overlay import save_overlays
+from pipelines.metrics.summary import MetricsTable, summarise
+from pipelines.metrics.tables import write_markdown
+from pipelines.pseudo_gt.data import DataSource
+from pipelines.pseudo_gt.fit import HUMOR_ROWS, RecordingJob, baseline_name
+from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.records import FittedSequence, SyntheticTruth
+from pipelines.synthetic.truth import read_truth, truth_path
+
+_log = logging.getLogger(__name__)
+
+_METRICS_CODE = (
+    "pipelines/bodies",
+    "pipelines/geometry",
+    "pipelines/metrics",
+    "pipelines/pseudo_gt/measure",
+    "pipelines/records",
+)
+
+
+def measure_recording(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
+    """Bring metrics and pictures of one fitted recording up to date; returns the metrics file."""
+    job = RecordingJob(settings, data, recording)
+    rows = (baseline_name(job), *HUMOR_ROWS)
+    inputs = {row: hash_file(job.fit_path(row)) for row in rows}
+    if data.truth_root is not None:
+        inputs["truth"] = hash_file(truth_path(data.truth_root, recording))
+    hashes = settings.metrics.content_hash() + settings.pictures.content_hash()
+    key = StageKey("metrics", hashes, {**job.inputs, **inputs}, code_version(*_METRICS_CODE))
+    run_stage(job.folder, key, lambda: _measure(job, rows))
+    return job.folder / "metrics.json"
+
+
+def _measure(job: RecordingJob, rows: Sequence[str]) -> tuple[list[Path], Mapping[str, Any]]:
+    fits = {row: read_fit(job.fit_path(row)) for row in rows}
+    tracks = {row: pose_track(fit, job.files) for row, fit in fits.items()}
+    truth = _truth(job)
+    true_track = truth_track(truth, job.files) if truth is not None else None
+    metrics = evaluate_recording(
+        tracks,
+        fits,
+        job.observations,
+        job.scene,
+        truth,
+        true_track,
+        job.settings.metrics,
+        load_anatomy(job.files),
+    )
+    path = job.folder / "metrics.json"
+    metrics.write(path)
+    return [path], {"frames": len(metrics.frames.names)}
+
+
+def _truth(job: RecordingJob) -> SyntheticTruth | None:
+    if job.data.truth_root is None:
+        return None
+    return read_truth(job.data.truth_root, job.recording)
+
+
+def write_table(
+    settings: PseudoGtSettings, data: DataSource, recordings: Sequence[str]
+) -> MetricsTable:
+    """Pool the recordings that have metrics into `metrics.json` and `metrics.md`.
+
+    Raises:
+        DataMissing: no recording has metrics.
+    """
+    found = []
+    for recording in recordings:
+        path = RecordingJob(settings, data, recording).folder / "metrics.json"
+        if path.is_file():
+            found.append(RecordingMetrics.from_json(json.loads(path.read_text(encoding="utf-8"))))
+    if not found:
+        raise DataMissing("no recording was measured", where=settings.run_dir, fix="see the errors above")
+    table = summarise(found, preset=data.preset, settings=settings.metrics)
+    table.write(settings.run_dir / "metrics.json")
+    write_markdown(settings.run_dir / "metrics.md", table)
+    write_text(settings.run_dir / "settings.yaml", settings_yaml(settings))
+    return table

@@ -1,0 +1,74 @@
+"""Settings of the whole run: one tree of the settings of its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.config import Settings
+from pipelines.datasets.settings import ProxSettings
+from pipelines.fitting.prox_style_settings import ProxStyleSettings
+from pipelines.fitting.settings import HumorSettings
+from pipelines.metrics.settings import MetricSettings
+from pipelines.motion_prior.checkpoint import PriorSettings
+from pipelines.synthetic.presets import PresetName
+
+
+class RunnerSettings(Settings):
+    """Where recordings are fitted."""
+
+    kind: Literal["thread", "process"] = Field(
+        default="process", description="Fits are Python-heavy: processes scale, threads share one lock."
+    )
+    workers: int = Field(default=2, ge=1, description="Recordings fitted at the same time.")
+
+
+class ExportSettings(Settings):
+    """What is written beside the SMPL+H result."""
+
+    smplx: bool = Field(
+        default=True, description="Also solve SMPL-X parameters and write PROXD-style pickles."
+    )
+
+
+class PictureSettings(Settings):
+    """Pictures of fitted bodies over the colour images."""
+
+    frames_per_recording: int = Field(default=4, ge=0, description="0 = no pictures.")
+
+
+class PseudoGtSettings(Settings):
+    """Everything `make pseudo-gt` does."""
+
+    out_dir: Path = Field(default=Path("outputs/pseudo-gt"), description="Run folders go below it.")
+    preset: PresetName = Field(
+        default="first-run", description="Embedded data to make and fit when prox.root is not set."
+    )
+    synthetic_seed: int = Field(default=0, ge=0, description="Seed of the embedded data.")
+    body_models: Path | None = Field(
+        default=None, description="Folder with smplx/ and smplh/; empty = the licence-free stand-in."
+    )
+    prox: ProxSettings = ProxSettings()
+    priors: PriorSettings = PriorSettings()
+    baseline: ProxStyleSettings = ProxStyleSettings()
+    humor: HumorSettings = HumorSettings()
+    metrics: MetricSettings = MetricSettings()
+    export: ExportSettings = ExportSettings()
+    pictures: PictureSettings = PictureSettings()
+    runner: RunnerSettings = RunnerSettings()
+    inputs: Literal["listing", "content"] = Field(
+        default="listing",
+        description="How input files are recognised as changed: by name, size and time, or by their bytes.",
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder: the preset, or the name of the PROX folder."""
+        return self.preset if self.prox.root is None else self.prox.root.resolve().name
+
+    @property
+    def run_dir(self) -> Path:
+        """Where everything of this run goes."""
+        return self.out_dir / self.name
