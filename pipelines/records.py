@@ -8,14 +8,14 @@ Metres, radians, pixels, seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 Gender = Literal["neutral", "male", "female"]
 
-FRAME_OK = ""
+FRAME_OK: Final = ""
 """Status of a frame that can be fitted."""
 
 FrameStatus = Literal[
@@ -31,6 +31,8 @@ FrameStatus = Literal[
     "mask_invalid",
     "keypoints_missing",
     "keypoints_invalid",
+    "fit_missing",
+    "fit_invalid",
     "fit_failed",
     "fit_not_finite",
     "segment_too_short",
