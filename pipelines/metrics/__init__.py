@@ -1,1 +1,5 @@
-"""What a fit is worth: penetration, reprojection, errors against truth, tables."""
+"""How good a fit is: penetration, reprojection, plausibility and, where truth is known, true error.
+
+Definitions, formulas and units: docs/metrics.md. Entry points: `evaluate.evaluate_recording`,
+`summary.summarise`, `tables` (console, JSON, Markdown), `compare.compare`, `overlay.save_overlays`.
+"""
