@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.bodies.standin.expand import standin_folder
 from pipelines.errors import DataMissing
 from pipelines.records import Gender
 
@@ -98,8 +97,7 @@ def resolve_body_files(folder: Path | None) -> BodyFiles:
         DataMissing: the folder does not exist.
     """
     if folder is None:
-        standin = os.environ.get("PROX_HUMOR_GT_STANDIN", f"{tempfile.gettempdir()}/standin_proto")
-        return BodyFiles(Path(standin), is_standin=True)
+        return BodyFiles(standin_folder(), is_standin=True)
     if not folder.is_dir():
         raise DataMissing(
             "folder of body models not found",

@@ -43,7 +43,7 @@ def read_segment(folder: Path, part: str) -> Int[np.ndarray, " ids"]:
         ) from None
 
 
-def contact_vertices_smplx(folder: Path) -> dict[str, Int[np.ndarray, " ids"]]:
+def read_contact_parts(folder: Path) -> dict[str, Int[np.ndarray, " ids"]]:
     """SMPL-X vertex ids of the seven contact parts, PROX's order."""
     return {part: read_segment(folder, part) for part in PROX_CONTACT_PARTS}
 
