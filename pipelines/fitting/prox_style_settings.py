@@ -84,6 +84,25 @@ def proxd_stages() -> tuple[StageWeights, ...]:
     )
 
 
+class ProxStyleSolverSettings(Settings):
+    """How a stage is minimised. Same energies, same stages whichever method."""
+
+    method: Literal["gauss_newton", "lbfgs"] = "gauss_newton"
+    """`gauss_newton`: damped Gauss-Newton steps on the exact energy and gradient. `lbfgs`: PROX's own
+    optimiser, one L-BFGS with strong Wolfe line search per frame; the reference, many times slower."""
+    iterations: int = Field(8, ge=1)
+    """Gauss-Newton steps per round, tried or taken; a frame that has converged takes fewer."""
+    rounds: int = Field(4, ge=1)
+    """Rounds per stage at most; the visible set is found at the start of each."""
+    tolerance: float = Field(1e-4, gt=0)
+    """A round of a frame ends after two steps in a row that lower its energy by a smaller share; a stage
+    after a round that does."""
+    anchors: int = Field(400, ge=1)
+    """Vertices on which depth and scene forces are gathered for the curvature."""
+    tangential: float = Field(0.1, ge=0, le=1)
+    """Curvature of a depth pair along the surface, as a share of that along its normal."""
+
+
 class ProxStyleSettings(Settings):
     """The baseline: energies and weights of PROX (PROXD), self-collision left out."""
 
@@ -108,6 +127,9 @@ class ProxStyleSettings(Settings):
     two_sided_px: float = Field(25.0, ge=0)
     num_points: int = Field(1024, ge=1)
     """Person points per frame; the energy's sum over points is scaled to the full number."""
+    solver: ProxStyleSolverSettings = Field(default_factory=ProxStyleSolverSettings)
+    frames_at_once: int = Field(16, ge=1)
+    """Bodies evaluated in one batch; bounds the memory, changes nothing else."""
     seed: int = 0
 
     @model_validator(mode="after")

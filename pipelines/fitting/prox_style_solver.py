@@ -1,0 +1,172 @@
+"""Damped Gauss-Newton for every frame on its own, all frames in step.
+
+Every frame has its own damping, accepts or rejects its own steps and ends when it has converged; frames
+only share the batch they are evaluated in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS
+from pipelines.fitting.prox_style_curvature import Curvature
+from pipelines.fitting.prox_style_objective import Objective
+from pipelines.fitting.prox_style_settings import ProxStyleSolverSettings, StageWeights
+
+_FIRST_DAMPING = 1e-2
+_LEAST_DAMPING = 1e-5
+_MOST_DAMPING = 1e6
+_LEAST_CURVATURE = 1.0
+"""Added to the diagonal the damping multiplies: eye poses have no prior and may have no curvature."""
+_STEPS_TO_CONVERGE = 2
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """Where every frame of a stage stands."""
+
+    parameters: Float[Tensor, "frames 91"]
+    energy: Float[Tensor, " frames"]
+    gradient: Float[Tensor, "frames 91"]
+    hessian: Float[Tensor, "frames 91 91"]
+    damping: Float[Tensor, " frames"]
+    small_steps: Int[np.ndarray, " frames"]
+
+    @staticmethod
+    def start(parameters: Float[Tensor, "frames 91"]) -> _State:
+        count = len(parameters)
+        return _State(
+            parameters=parameters.clone(),
+            energy=parameters.new_full((count,), torch.inf),
+            gradient=torch.zeros_like(parameters),
+            hessian=parameters.new_zeros(count, NUM_PARAMETERS, NUM_PARAMETERS),
+            damping=parameters.new_full((count,), _FIRST_DAMPING),
+            small_steps=np.zeros(count, np.int64),
+        )
+
+
+class GaussNewton:
+    """Minimises an objective stage by stage."""
+
+    def __init__(self, objective: Objective, settings: ProxStyleSolverSettings) -> None:
+        self._objective, self._settings = objective, settings
+        self._curvature = Curvature(objective, settings.anchors, settings.tangential)
+
+    def minimise(
+        self,
+        parameters: Float[Tensor, "frames 91"],
+        frames: Int[np.ndarray, " frames"],
+        stage: StageWeights,
+    ) -> tuple[Float[Tensor, "frames 91"], Float[Tensor, " frames"]]:
+        """Parameters after one stage, and their energies.
+
+        Args:
+            parameters: start, one row per frame.
+            frames: which of the objective's frames the rows belong to.
+            stage: weights.
+        """
+        state = _State.start(parameters)
+        active = np.arange(len(frames))
+        for _ in range(self._settings.rounds):
+            if len(active) == 0:
+                break
+            self._objective.update_visibility(state.parameters[active], frames[active])
+            self._linearise(state, active, frames, stage)
+            before = state.energy[active].clone()
+            self._round(state, active, frames, stage)
+            decrease = (before - state.energy[active]) / before.abs().clamp(min=1)
+            active = active[(decrease > self._settings.tolerance).numpy()]
+        return state.parameters, state.energy
+
+    def _round(
+        self,
+        state: _State,
+        active: Int[np.ndarray, " active"],
+        frames: Int[np.ndarray, " frames"],
+        stage: StageWeights,
+    ) -> None:
+        state.small_steps[active] = 0
+        for _ in range(self._settings.iterations):
+            if len(active) == 0:
+                return
+            for batch in self._batches(active):
+                self._step(state, batch, frames, stage)
+            stuck = (state.damping[active] > _MOST_DAMPING).numpy()
+            active = active[(state.small_steps[active] < _STEPS_TO_CONVERGE) & ~stuck]
+
+    def _step(
+        self,
+        state: _State,
+        rows: Int[np.ndarray, " rows"],
+        frames: Int[np.ndarray, " frames"],
+        stage: StageWeights,
+    ) -> None:
+        step, predicted = _damped_step(
+            state.hessian[rows], state.gradient[rows], state.damping[rows], stage.free_transl
+        )
+        trial = state.parameters[rows] + step
+        found = self._objective.evaluate(trial, frames[rows], stage)
+        decrease = state.energy[rows] - found.energy
+        finite = torch.isfinite(found.energy) & torch.isfinite(found.gradient).all(dim=1)
+        better = finite & (decrease >= 0)
+        share = torch.where(better, decrease / state.energy[rows].abs().clamp(min=1), 0)
+        small = better & (share < self._settings.tolerance)
+        state.small_steps[rows] = np.where(
+            better.numpy(), small.numpy() * (state.small_steps[rows] + 1), state.small_steps[rows]
+        )
+        gain = torch.where(better, decrease / predicted.clamp(min=1e-12), 0)
+        factor = torch.where(gain > 0.75, 0.3, torch.where(gain > 0.25, 1.0, 3.0))
+        factor = torch.where(better, factor, 8.0)
+        state.damping[rows] = (state.damping[rows] * factor).clamp(min=_LEAST_DAMPING)
+        kept = rows[better.numpy()]
+        if len(kept) == 0:
+            return
+        state.parameters[kept] = trial[better]
+        state.energy[kept], state.gradient[kept] = found.energy[better], found.gradient[better]
+        hessian = self._curvature.matrices(trial, frames[rows], stage, found)
+        state.hessian[kept] = hessian[better]
+
+    def _linearise(
+        self,
+        state: _State,
+        active: Int[np.ndarray, " active"],
+        frames: Int[np.ndarray, " frames"],
+        stage: StageWeights,
+    ) -> None:
+        for rows in self._batches(active):
+            parameters = state.parameters[rows]
+            found = self._objective.evaluate(parameters, frames[rows], stage)
+            state.energy[rows], state.gradient[rows] = found.energy, found.gradient
+            state.hessian[rows] = self._curvature.matrices(parameters, frames[rows], stage, found)
+
+    def _batches(self, rows: Int[np.ndarray, " rows"]) -> list[Int[np.ndarray, " batch"]]:
+        size = self._objective.settings.frames_at_once
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _damped_step(
+    hessian: Float[Tensor, "frames 91 91"],
+    gradient: Float[Tensor, "frames 91"],
+    damping: Float[Tensor, " frames"],
+    free_transl: bool,
+) -> tuple[Float[Tensor, "frames 91"], Float[Tensor, " frames"]]:
+    """Levenberg-Marquardt step and the decrease its model predicts."""
+    matrix, slope = hessian.double(), gradient.double()
+    if not free_transl:
+        matrix, slope = matrix.clone(), slope.clone()
+        held = COLUMNS["transl"]
+        matrix[:, held], matrix[:, :, held], slope[:, held] = 0.0, 0.0, 0.0
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    damped = matrix + torch.diag_embed(damping[:, None].double() * (diagonal + _LEAST_CURVATURE))
+    factor, failed = torch.linalg.cholesky_ex(damped)
+    usable = failed == 0
+    factor = torch.where(usable[:, None, None], factor, torch.eye(NUM_PARAMETERS, dtype=torch.float64))
+    step = -torch.cholesky_solve(slope[..., None], factor)[..., 0]
+    step = torch.where(usable[:, None], step, 0.0)
+    predicted = -(slope * step).sum(1) - 0.5 * (step[:, None] @ matrix @ step[..., None])[:, 0, 0]
+    return step.to(gradient), predicted.to(gradient)
