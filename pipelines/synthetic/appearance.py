@@ -68,9 +68,7 @@ def _paint(
     colors[np.isin(owner, _ids(joints))] = color
 
 
-def _hair(
-    owner: Int[np.ndarray, " vertices"], rest: Float[np.ndarray, "vertices 3"]
-) -> np.ndarray:
+def _hair(owner: Int[np.ndarray, " vertices"], rest: Float[np.ndarray, "vertices 3"]) -> np.ndarray:
     head = np.isin(owner, _ids(("head",)))
     top, chin = rest[head, 1].max(), rest[head, 1].min()
     height = (rest[:, 1] - chin) / (top - chin)

@@ -139,7 +139,10 @@ def _into_infrared(
     """Lay one body over the infrared view in place; returns its rough mask."""
     T = stage.rays.T_infrared_from_color
     moved = Surface(
-        transform_points(T, vertices), surface.faces, surface.face_normals @ T[:3, :3].T, surface.face_colors
+        transform_points(T, vertices),
+        surface.faces,
+        surface.face_normals @ T[:3, :3].T,
+        surface.face_colors,
     )
     view = view_body(stage.rays.infrared, moved)
     mask = np.zeros(depth.shape, dtype=bool)

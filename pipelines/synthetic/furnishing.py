@@ -43,9 +43,7 @@ def block(
     return Solid(name, "box", (x, y, z), (a, b, c), rounding_m=rounding, color=color)
 
 
-def post(
-    name: str, radius_m: float, top_m: float, color: Color, bottom_m: float = -_SUNK_M
-) -> Solid:
+def post(name: str, radius_m: float, top_m: float, color: Color, bottom_m: float = -_SUNK_M) -> Solid:
     """An upright cylinder at the origin, local frame."""
     half = (top_m - bottom_m) / 2
     rounding = float(min(0.01, 0.4 * half, 0.4 * radius_m))
@@ -105,7 +103,9 @@ def _table(
     depth, width, height = need.size_m[0] / 2, need.size_m[1] / 2, need.size_m[2]
     solids = [block("table top", (-depth, -width, height - 0.04), (depth, width, height), color, 0.008)]
     if rng.random() < 0.4:
-        solids.append(block("cupboard", (-depth + 0.02, -width, 0), (depth, width, height - 0.02), color))
+        solids.append(
+            block("cupboard", (-depth + 0.02, -width, 0), (depth, width, height - 0.02), color)
+        )
         return solids, []
     for x in (-depth + 0.05, depth - 0.05):
         for y in (-width + 0.05, width - 0.05):
@@ -114,9 +114,7 @@ def _table(
     return solids, []
 
 
-def _bed(
-    need: FurnitureNeed, color: Color, rng: np.random.Generator
-) -> tuple[list[Solid], list[Extra]]:
+def _bed(need: FurnitureNeed, color: Color, rng: np.random.Generator) -> tuple[list[Solid], list[Extra]]:
     depth, width, height = need.size_m[0] / 2, need.size_m[1] / 2, need.size_m[2]
     bed = [block("bed", (-depth, -width, 0), (depth, width, height), color, 0.04)]
     side = int(rng.choice([-1, 1]))

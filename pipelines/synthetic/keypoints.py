@@ -220,9 +220,7 @@ def openpose_person(
 ) -> dict[str, Any]:
     """One entry of `people`; the face's contour and pupils, which the body does not have, are zero."""
     rows = np.round(np.column_stack([keypoints_px, confidence]), 6)
-    face = np.concatenate(
-        [np.zeros((NUM_FACE_CONTOUR, 3)), rows[FACE], np.zeros((NUM_PUPILS, 3))]
-    )
+    face = np.concatenate([np.zeros((NUM_FACE_CONTOUR, 3)), rows[FACE], np.zeros((NUM_PUPILS, 3))])
     person: dict[str, Any] = {
         "person_id": [-1],
         "pose_keypoints_2d": rows[BODY].ravel().tolist(),
@@ -240,9 +238,7 @@ def openpose_json(people: list[dict[str, Any]]) -> bytes:
     return json.dumps({"version": 1.3, "people": people}, separators=(",", ":")).encode()
 
 
-def frame_json(
-    detections: Detections, frame: int, image: Literal["raw", "flipped"]
-) -> dict[str, Any]:
+def frame_json(detections: Detections, frame: int, image: Literal["raw", "flipped"]) -> dict[str, Any]:
     """One frame's person, in the frame the keypoints of this tree are declared to be in."""
     points, confidence = detections.keypoints_px[frame], detections.confidence[frame]
     if image == "raw":

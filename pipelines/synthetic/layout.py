@@ -129,7 +129,13 @@ def _view_score(
     hidden = 0.0
     if scene is not None:
         hidden = float(hidden_by_scene(scene, T_room_from_camera[:3, 3], joints, LIMB_RADIUS_M).mean())
-    return float(2.0 * seen.mean() + comfortable.mean() - 1.5 * hidden - 0.08 * depth.mean() + 0.3 * _facing(in_color))
+    return float(
+        2.0 * seen.mean()
+        + comfortable.mean()
+        - 1.5 * hidden
+        - 0.08 * depth.mean()
+        + 0.3 * _facing(in_color)
+    )
 
 
 def _facing(joints_camera: Float[np.ndarray, "probes 22 3"]) -> float:
@@ -233,4 +239,3 @@ def _side_behind(T_room_from_camera: Float[np.ndarray, "4 4"]) -> str:
     back = -T_room_from_camera[:3, 2]
     axis = int(np.argmax(np.abs(back[:2])))
     return f"{'+' if back[axis] > 0 else '-'}{'xy'[axis]}"
-

@@ -87,9 +87,7 @@ def union_distance(
 
 def union_grid(
     solids: Sequence[Solid],
-    axes_world: tuple[
-        Float[np.ndarray, " nx"], Float[np.ndarray, " ny"], Float[np.ndarray, " nz"]
-    ],
+    axes_world: tuple[Float[np.ndarray, " nx"], Float[np.ndarray, " ny"], Float[np.ndarray, " nz"]],
     T_room_from_world: Float[np.ndarray, "4 4"],
 ) -> Float32[np.ndarray, "nx ny nz"]:
     """Signed distance at every node of an axis-aligned world grid.
@@ -170,7 +168,11 @@ def _cylinder(
     rings = max(int(np.ceil(radius / edge_m)), 2)
     steps = max(int(np.ceil(2 * half_z / edge_m)), 1)
     radii = np.concatenate(
-        [np.linspace(0, radius, rings + 1)[:-1], np.full(steps + 1, radius), np.linspace(radius, 0, rings + 1)[1:]]
+        [
+            np.linspace(0, radius, rings + 1)[:-1],
+            np.full(steps + 1, radius),
+            np.linspace(radius, 0, rings + 1)[1:],
+        ]
     )
     heights = np.concatenate(
         [np.full(rings, -half_z), np.linspace(-half_z, half_z, steps + 1), np.full(rings, half_z)]

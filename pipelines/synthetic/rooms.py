@@ -81,7 +81,11 @@ class BodySweep:
 def floor_solid() -> Solid:
     """Everything below z = 0."""
     return Solid(
-        "floor", "box", (0, 0, -INFINITE_M), (INFINITE_M, INFINITE_M, INFINITE_M), color=(0.58, 0.47, 0.36)
+        "floor",
+        "box",
+        (0, 0, -INFINITE_M),
+        (INFINITE_M, INFINITE_M, INFINITE_M),
+        color=(0.58, 0.47, 0.36),
     )
 
 
@@ -141,15 +145,16 @@ def walls_and_floor(
             if name == open_side:
                 continue
             edge = high[axis] if sign > 0 else low[axis]
-            center, size = [middle[0], middle[1], WALL_HEIGHT_M / 2], [half[0], half[1], WALL_HEIGHT_M / 2]
+            center, size = (
+                [middle[0], middle[1], WALL_HEIGHT_M / 2],
+                [half[0], half[1], WALL_HEIGHT_M / 2],
+            )
             center[axis], size[axis] = edge + sign * 0.05, 0.05
             inward = name.translate(str.maketrans("+-", "-+"))
             wall = Solid(f"wall{name}", "box", tuple(center), tuple(size), color=tint, front=inward)
             surfaces.append(wall)
             center[axis] = edge + sign * INFINITE_M
-            solids.append(
-                Solid(f"wall{name}", "box", tuple(center), (INFINITE_M,) * 3, color=tint)
-            )
+            solids.append(Solid(f"wall{name}", "box", tuple(center), (INFINITE_M,) * 3, color=tint))
     return solids, surfaces, np.append(low, 0.0), np.append(high, WALL_HEIGHT_M)
 
 

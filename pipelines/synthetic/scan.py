@@ -46,19 +46,27 @@ def texture(
     is_wall = np.array([s.name.startswith("wall") for s in room.surfaces])[solid]
     shade = 1 + np.where(is_wall, 0.015, 0.05) * fine + 0.08 * broad
     plank = np.floor(points_room[:, 1] / 0.14)
-    tone = value_noise(np.stack([plank * 7.3, np.floor(points_room[:, 0] / 1.1 + 0.37 * plank), 0 * plank], 1), 1.0, seed)
+    tone = value_noise(
+        np.stack([plank * 7.3, np.floor(points_room[:, 0] / 1.1 + 0.37 * plank), 0 * plank], 1),
+        1.0,
+        seed,
+    )
     seam = np.abs(points_room[:, 1] / 0.14 - plank) < 0.04
     shade = np.where(is_floor, shade * (1 + 0.12 * tone) * np.where(seam, 0.72, 1), shade)
     poster = is_wall & (value_noise(np.floor(points_room / 0.55), 1.0, seed + 2) > 0.72)
     poster &= (points_room[:, 2] > 1.1) & (points_room[:, 2] < 2.2)
     colored = base * shade[:, None].astype(np.float32)
-    hue = np.stack([value_noise(np.floor(points_room / 0.11), 1.0, seed + 3 + k) for k in range(3)], axis=1)
+    hue = np.stack(
+        [value_noise(np.floor(points_room / 0.11), 1.0, seed + 3 + k) for k in range(3)], axis=1
+    )
     return np.clip(np.where(poster[:, None], 0.5 + 0.3 * hue, colored), 0.02, 1).astype(np.float32)
 
 
 def scan_room(
     room: Room, edge_m: float, rng: np.random.Generator
-) -> tuple[Float32[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"], UInt8[np.ndarray, "vertices 3"]]:
+) -> tuple[
+    Float32[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"], UInt8[np.ndarray, "vertices 3"]
+]:
     """The scanned mesh in the world frame: about 3 mm of noise, hidden parts and holes missing."""
     mesh = room_mesh(room.surfaces, edge_m)
     centers = mesh.vertices[mesh.faces].mean(axis=1)
@@ -117,7 +125,9 @@ def sdf_grid(
 ) -> tuple[Float32[np.ndarray, "nx ny nz"], Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
     """Exact signed distance on a world-axis grid larger than the room, and its first and last nodes."""
     low, high = room.min_room - GRID_MARGIN_M, room.max_room + GRID_MARGIN_M
-    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    corners = np.array(
+        [[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+    )
     world = transform_points(room.T_world_from_room, corners)
     first, last = world.min(axis=0), world.max(axis=0)
     axes = tuple(np.linspace(first[k], last[k], size) for k in range(3))

@@ -25,7 +25,10 @@ _COLOR_K = (1060.531764702488, 1060.3856705041237, 951.2999547224418, 536.770359
 # The real coefficients are not public. These move no pixel of the image by more than 2 px, because
 # every PROX-style fit projects bodies without them while depth is registered with them.
 _COLOR_DISTORTION = (0.0045, -0.0040, 1.2e-4, -0.8e-4, 0.0006)
-_COLOR_ROTVEC, _COLOR_T = (0.003, -0.006, 0.002), (-0.052654542634615296, -1.861571860015632e-05, -8.75555283312419e-05)
+_COLOR_ROTVEC, _COLOR_T = (
+    (0.003, -0.006, 0.002),
+    (-0.052654542634615296, -1.861571860015632e-05, -8.75555283312419e-05),
+)
 _INFRARED_K = (365.4, 365.6, 257.3, 205.1)
 _INFRARED_DISTORTION = (0.07, -0.16, 4e-4, -3e-4, 0.05)
 _INFRARED_ROTVEC, _INFRARED_T = (0.021, 0.034, -0.012), (0.0, 0.0, 0.0)
@@ -80,7 +83,9 @@ def calibration_json(camera: RigCamera) -> dict[str, Any]:
     }
 
 
-def stored(image: Shaped[np.ndarray, "height width *channels"]) -> Shaped[np.ndarray, "height width *channels"]:
+def stored(
+    image: Shaped[np.ndarray, "height width *channels"],
+) -> Shaped[np.ndarray, "height width *channels"]:
     """True image -> mirrored as the Kinect writes it (column x -> W-1-x)."""
     return np.ascontiguousarray(image[:, ::-1])
 

@@ -1,0 +1,129 @@
+"""Settings of the synthetic tree, and the named sets of recordings."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from pipelines.config import Settings
+from pipelines.datasets.layout import FEMALE_SUBJECTS
+from pipelines.errors import SettingsInvalid
+from pipelines.records import Gender
+from pipelines.synthetic.keypoints import DetectorSettings
+
+PresetName = Literal["tiny", "first-run", "benchmark", "defects"]
+
+
+class RecordingSpec(Settings):
+    """One recording: who does what, where, for how long."""
+
+    scene: str = Field(pattern=r"^[A-Za-z0-9]+$")
+    """Every recording has a room of its own, so no two share a name."""
+    subject: PositiveInt
+    """Decides the gender as in PROX, and with the tree's seed the body shape."""
+    take: PositiveInt = 1
+    family: str
+    """Motion family (motions.py)."""
+    num_frames: int = Field(ge=4)
+    seed: int = Field(ge=0)
+    occluded_frames: float = Field(0.0, ge=0, le=1)
+    """Wanted share of frames in which something hides more than a quarter of the joints."""
+    clutter: int = Field(4, ge=0)
+    defects: bool = False
+    """Plant every deliberate defect (defects.py) in this recording."""
+
+    @property
+    def name(self) -> str:
+        """`<Scene>_<SubjectID>_<take>`."""
+        return f"{self.scene}_{self.subject:05d}_{self.take:02d}"
+
+    @property
+    def gender(self) -> Gender:
+        """By PROX's list of female subjects."""
+        return "female" if self.subject in FEMALE_SUBJECTS else "male"
+
+
+class SyntheticSettings(Settings):
+    """A whole synthetic tree."""
+
+    preset: str
+    seed: int = Field(0, ge=0)
+    recordings: tuple[RecordingSpec, ...] = Field(min_length=1)
+    sdf_size: int = Field(256, ge=8)
+    """Nodes along each axis of the signed distance grid; PROX has 256."""
+    sdf_normals: bool = False
+    """Also write `<Scene>_normals.npy`: 200 MB a scene at 256."""
+    scan_edge_m: PositiveFloat = 0.025
+    """Triangle size of the scanned mesh."""
+    jpeg_quality: int = Field(90, ge=1, le=100)
+    keypoints_frame: Literal["raw", "flipped"] = "flipped"
+    """Image the imitated OpenPose saw: the mirrored files, or the true images."""
+    skeletons: bool = True
+    """Write Kinect skeletons; nobody reads them, so they may be left out."""
+    detector: DetectorSettings = DetectorSettings()
+
+
+def subject_betas(seed: int, subject: int) -> Float[np.ndarray, "10"]:
+    """Body shape of a subject: standard normal, clipped at 2."""
+    rng = np.random.default_rng([seed, subject, 7])
+    return np.clip(rng.standard_normal(10), -2, 2)
+
+
+def synthetic_preset(name: PresetName, seed: int = 0) -> SyntheticSettings:
+    """A named set of recordings.
+
+    Raises:
+        SettingsInvalid: no such preset.
+    """
+    if name not in get_args(PresetName):
+        raise SettingsInvalid("no such preset", expected=", ".join(get_args(PresetName)), found=name)
+    recordings = {
+        "tiny": _tiny,
+        "first-run": _first_run,
+        "benchmark": _benchmark,
+        "defects": _defects,
+    }[name](seed)
+    small = name in ("tiny", "defects")
+    return SyntheticSettings(
+        preset=name,
+        seed=seed,
+        recordings=recordings,
+        sdf_size=48 if small else 256,
+        scan_edge_m=0.06 if small else 0.025,
+    )
+
+
+def _tiny(seed: int) -> tuple[RecordingSpec, ...]:
+    return (
+        RecordingSpec(
+            scene="TinyRoom", subject=34, family="sofa_rise", num_frames=12, seed=seed, clutter=1
+        ),
+    )
+
+
+def _first_run(seed: int) -> tuple[RecordingSpec, ...]:
+    return (
+        RecordingSpec(scene="Lounge", subject=150, family="sofa_sit", num_frames=90, seed=seed + 1),
+        RecordingSpec(scene="Hallway", subject=3403, family="sofa_rise", num_frames=90, seed=seed + 2),
+    )
+
+
+def _benchmark(seed: int) -> tuple[RecordingSpec, ...]:
+    return _first_run(seed + 100)
+
+
+def _defects(seed: int) -> tuple[RecordingSpec, ...]:
+    return (
+        RecordingSpec(
+            scene="BrokenRoom",
+            subject=162,
+            family="sofa_rise",
+            num_frames=40,
+            seed=seed + 5,
+            clutter=1,
+            defects=True,
+        ),
+    )
