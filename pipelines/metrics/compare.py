@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 
 from pipelines.errors import DataInvalid
-from pipelines.metrics.summary import METHOD_TITLES, MetricsTable
+from pipelines.metrics.summary import GROUP_ALL, METHOD_TITLES, MetricsTable, read_table
 from pipelines.metrics.tables import format_value
 
 _EXPLAIN = {
@@ -68,11 +71,24 @@ def compare(result_a: MetricsTable, result_b: MetricsTable) -> list[Difference]:
     for method in result_a.methods:
         if method not in result_b.methods:
             continue
-        cells_b = result_b.groups["all"][method]
-        for key, cell_a in result_a.groups["all"][method].items():
+        cells_b = result_b.groups[GROUP_ALL][method]
+        for key, cell_a in result_a.groups[GROUP_ALL][method].items():
             if key in cells_b:
                 rows.append(Difference(method, key, cell_a.unit, cell_a.value, cells_b[key].value))
     return rows
+
+
+def compare_files(file_a: Path, file_b: Path, width: int = 120) -> str:
+    """The difference table of two metrics files as text.
+
+    Raises:
+        DataMissing: a file does not exist.
+        DataInvalid: a file is no metrics table, or the two must not be compared.
+    """
+    differences = compare(read_table(file_a), read_table(file_b))
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(difference_table(differences))
+    return f"a: {file_a}\nb: {file_b}\n{stream.getvalue()}"
 
 
 def differences_in_meaning(result_a: MetricsTable, result_b: MetricsTable) -> list[str]:
@@ -113,8 +129,8 @@ def _definition_differences(result_a: MetricsTable, result_b: MetricsTable) -> l
     for method in result_a.methods:
         if method not in result_b.methods:
             continue
-        a = {key: cell.unit for key, cell in result_a.groups["all"][method].items()}
-        b = {key: cell.unit for key, cell in result_b.groups["all"][method].items()}
+        a = {key: cell.unit for key, cell in result_a.groups[GROUP_ALL][method].items()}
+        b = {key: cell.unit for key, cell in result_b.groups[GROUP_ALL][method].items()}
         if a != b:
             only_a = sorted(f"{key} ({unit})" for key, unit in a.items() if b.get(key) != unit)
             only_b = sorted(f"{key} ({unit})" for key, unit in b.items() if a.get(key) != unit)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -216,17 +217,25 @@ def family_group(motion_family: str) -> str:
 def _complete(
     recordings: Sequence[RecordingMetrics],
 ) -> tuple[list[RecordingMetrics], dict[str, str]]:
-    every = {method for recording in recordings for method in recording.methods}
+    wanted = _common_methods(recordings)
     kept, left_out = [], {}
     for recording in sorted(recordings, key=lambda r: r.recording):
-        lacking = sorted(every - set(recording.methods))
+        lacking = sorted(wanted - set(recording.methods))
         if lacking:
             left_out[recording.recording] = f"no fit of {', '.join(lacking)}"
         elif not recording.frames.names:
             left_out[recording.recording] = "no frame is valid in every method"
         else:
-            kept.append(recording)
+            methods = {name: row for name, row in recording.methods.items() if name in wanted}
+            kept.append(replace(recording, methods=methods))
     return kept, left_out
+
+
+def _common_methods(recordings: Sequence[RecordingMetrics]) -> set[str]:
+    """Every method met; of the two baselines only the one that more recordings have."""
+    counts = Counter(method for recording in recordings for method in recording.methods)
+    baselines = sorted((name for name in BASELINES if name in counts), key=lambda n: -counts[n])
+    return set(counts) - set(baselines[1:])
 
 
 def _ordered(methods: set[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -163,10 +164,11 @@ def fit() -> Callable[..., FittedSequence]:
     return make_fit
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def measured() -> Callable[..., RecordingMetrics]:
     """Metrics of a PROX-style row 60 mm off and a PROX+HuMoR row 20 mm off, in depth and height."""
 
+    @cache
     def measure(
         name: str = "Room_00001_01", family: str = "walk", scale: float = 1.0, **options: object
     ) -> RecordingMetrics:

@@ -1,15 +1,13 @@
 import dataclasses
-import io
 
 import pytest
-from rich.console import Console
 
 from pipelines.errors import DataInvalid
-from pipelines.metrics.compare import compare, difference_table, differences_in_meaning
+from pipelines.metrics.compare import compare, compare_files, differences_in_meaning
 from pipelines.metrics.summary import MetricsTable, summarise
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table(measured):
     return summarise([measured("Room_00001_01"), measured("Room_00002_01")])
 
@@ -25,9 +23,18 @@ def test_equal_definitions_give_a_table_of_differences(table, measured):
     assert row.change == pytest.approx(60.0, abs=0.01)
     assert row.ratio == pytest.approx(0.5, abs=1e-3)
     assert rows["prox_humor", "v2v_v1"].change == 0.0
-    stream = io.StringIO()
-    Console(file=stream, width=120).print(difference_table(list(rows.values())))
-    assert "v2v_v1" in stream.getvalue()
+
+
+def test_two_files_are_compared_as_text(table, tmp_path):
+    for name in ("a.json", "b.json"):
+        table.write(tmp_path / name)
+    text = compare_files(tmp_path / "a.json", tmp_path / "b.json")
+    assert "v2v_v1.visible" in text
+    assert max(len(line) for line in text.splitlines()[2:]) <= 120
+    assert "…" not in text
+    _with_provenance(table, topology="smplx_10475").write(tmp_path / "b.json")
+    with pytest.raises(DataInvalid, match="model topology: smplh_6890 / smplx_10475"):
+        compare_files(tmp_path / "a.json", tmp_path / "b.json")
 
 
 def test_values_counts_and_code_version_may_differ(table):

@@ -16,7 +16,7 @@ from pipelines.metrics.tables import format_value, markdown, print_table, write_
 from pipelines.metrics.tally import Tally, pool
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table(measured):
     recordings = [
         measured("Room_00001_01", "walk_01"),
@@ -58,9 +58,11 @@ def test_recording_metrics_survive_json(measured, tmp_path):
 
 
 def test_the_same_input_gives_the_same_bytes(measured, tmp_path):
+    measure_again = measured.__wrapped__  # past the cache
     for name in ("a", "b"):
-        measured().write(tmp_path / name)
-        summarise([measured(str(i)) for i in range(3)]).write(tmp_path / f"{name}.table")
+        rooms = [measure_again(room) for room in ("Room_00001_01", "Room_00002_01", "Room_00003_01")]
+        rooms[0].write(tmp_path / name)
+        summarise(rooms).write(tmp_path / f"{name}.table")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a.table").read_bytes() == (tmp_path / "b.table").read_bytes()
 
@@ -194,6 +196,15 @@ def test_a_recording_that_lacks_a_method_is_left_out_for_all_and_named(measured)
     table = summarise([whole, broken])
     assert table.data.recordings == ("a",)
     assert table.data.left_out == {"b": "no fit of prox_humor"}
+
+
+def test_of_two_baselines_the_commoner_is_the_row(measured):
+    released = measured("c").to_json()
+    released["methods"]["proxd"] = released["methods"].pop("prox_style")
+    table = summarise([measured("a"), measured("b"), RecordingMetrics.from_json(released)])
+    assert table.baseline == "prox_style"
+    assert "proxd" not in table.methods
+    assert table.data.left_out == {"c": "no fit of prox_style"}
 
 
 def test_nothing_to_summarise_is_an_error():
