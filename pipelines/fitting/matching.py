@@ -36,6 +36,7 @@ class PointMatch:
 class SceneMatch:
     """Nearest scene vertex of every contact vertex of the body."""
 
+    nearest_indices: Int[Tensor, "windows frames contacts"]
     nearest_world: Float[Tensor, "windows frames contacts 3"]
     kept: Bool[Tensor, "windows frames contacts"]
 
@@ -76,7 +77,7 @@ class Matcher:
         normals = vertex_normals(vertices.flatten(0, 1), scene.contact_faces, area_weighted=False)
         body_normals = normals[:, scene.contact_ids].unflatten(0, contact.shape[:2])
         kept = facing_pairs(body_normals, scene.normals_world[indices])
-        return SceneMatch(self._surface.targets[indices], kept)
+        return SceneMatch(indices, self._surface.targets[indices], kept)
 
 
 def robust_point_weights(

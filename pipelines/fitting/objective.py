@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,8 @@ from pipelines.geometry.cameras import project_pinhole
 from pipelines.motion_prior.initial_state import initial_state_vector
 
 _MESH_TERMS = {"points3d", "joints2d", "rgb_overlap_consist", *SCENE_TERMS}
+_FROZEN_TERMS = ("points3d", "prox_contact")
+"""Terms with constants that a step leaves as they were."""
 RAISED_SURFACE_M = 0.10
 
 
@@ -44,10 +46,12 @@ class Evaluation:
     """Weighted total of each window."""
     terms: dict[str, Float[Tensor, " windows"]]
     """Raw (unweighted) value of each active term."""
-    prediction: Prediction
-    points: PointMatch | None
-    point_weights: Float[Tensor, "windows residuals"] | None
-    scene: SceneMatch | None
+    inputs: TermInputs
+
+    @property
+    def prediction(self) -> Prediction:
+        """The bodies evaluated."""
+        return self.inputs.prediction
 
     @property
     def total(self) -> Float[Tensor, ""]:
@@ -99,33 +103,37 @@ class StageObjective:
         Nearest vertices are always those of now: a minimum over vertices is a proper function, a weight
         that moves with the residual but is left out of the gradient is not.
         """
-        mesh = bool(_MESH_TERMS & self._weights.keys())
-        prediction = self.predict(variables, mesh=mesh)
-        points, weights, squared = None, None, None
+        prediction = self.predict(variables, mesh=bool(_MESH_TERMS & self._weights.keys()))
+        points, squared = None, None
         if "points3d" in self._weights:
             assert prediction.vertices is not None  # noqa: S101
             points = self._matcher.points(self.data, prediction.vertices)
             squared = points.squared_distances(self.data.points_camera, prediction.vertices)
-            weights = (
-                frozen.point_weights if frozen is not None else robust_point_weights(self.data, squared)
-            )
         world = None
-        scene_match = frozen.scene if frozen is not None else None
         if self.scene is not None and self._weights.keys() & set(SCENE_TERMS):
             assert prediction.vertices is not None  # noqa: S101
             world = self.scene.to_world(prediction.vertices)
-            if "prox_contact" in self._weights and scene_match is None:
-                scene_match = self._matcher.scene(self.data, self.scene, world)
-        inputs = _TermInputs(
-            self, variables, prediction, squared, weights, world, scene_match
-        )
-        terms = {term: _TERMS[term](inputs) for term in self._weights}
-        per_window = sum(
-            (self._factor(term) * value for term, value in terms.items()),
-            start=torch.zeros_like(self.data.num_frames),
-        )
-        assert isinstance(per_window, Tensor)  # noqa: S101
-        return Evaluation(per_window, terms, prediction, points, weights, scene_match)
+        inputs = TermInputs(self, prediction, points, squared, None, world, None)
+        inputs = inputs.with_constants_of(frozen.inputs if frozen is not None else None)
+        return self._total(inputs, {term: _TERMS[term](inputs) for term in self._weights})
+
+    def refreshed(self, evaluation: Evaluation) -> Evaluation:
+        """The official energy at the place of an evaluation made with frozen constants."""
+        inputs = evaluation.inputs.with_constants_of(None)
+        changed = {term: _TERMS[term](inputs) for term in _FROZEN_TERMS if term in self._weights}
+        return self._total(inputs, {**evaluation.terms, **changed})
+
+    def _total(self, inputs: TermInputs, terms: dict[str, Tensor]) -> Evaluation:
+        per_window = torch.zeros_like(self.data.num_frames)
+        for term, value in terms.items():
+            per_window = per_window + self.weight(term) * value
+        return Evaluation(per_window, terms, inputs)
+
+    def scene_match(self, vertices_world: Tensor) -> SceneMatch | None:
+        """Contact pairs of now, if the stage asks for them."""
+        if self.scene is None or "prox_contact" not in self._weights:
+            return None
+        return self._matcher.scene(self.data, self.scene, vertices_world)
 
     def weight(self, term: str) -> float:
         """Weight of a term as it enters the total; 0 when off."""
@@ -159,14 +167,26 @@ class StageObjective:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _TermInputs:
+class TermInputs:
+    """What the energies of one evaluation read."""
+
     objective: StageObjective
-    variables: Variables
     prediction: Prediction
-    squared_distances: Tensor | None
-    point_weights: Tensor | None
-    vertices_world: Tensor | None
+    points: PointMatch | None
+    squared_distances: Float[Tensor, "windows residuals"] | None
+    point_weights: Float[Tensor, "windows residuals"] | None
+    vertices_world: Float[Tensor, "windows frames verts 3"] | None
     scene_match: SceneMatch | None
+
+    def with_constants_of(self, frozen: TermInputs | None) -> TermInputs:
+        """Robust weights and contact pairs of another evaluation, or (None) those of now."""
+        if frozen is not None:
+            weights, match = frozen.point_weights, frozen.scene_match
+        else:
+            squared, world = self.squared_distances, self.vertices_world
+            weights = None if squared is None else robust_point_weights(self.data, squared)
+            match = None if world is None else self.objective.scene_match(world)
+        return replace(self, point_weights=weights, scene_match=match)
 
     @property
     def data(self) -> WindowData:
@@ -178,40 +198,40 @@ class _TermInputs:
         return self.prediction.motion
 
 
-def _points3d(inputs: _TermInputs) -> Tensor:
+def _points3d(inputs: TermInputs) -> Tensor:
     assert inputs.squared_distances is not None  # noqa: S101
     assert inputs.point_weights is not None  # noqa: S101
     return energies.points3d(inputs.squared_distances, inputs.point_weights)
 
 
-def _joints2d(inputs: _TermInputs) -> Tensor:
+def _joints2d(inputs: TermInputs) -> Tensor:
     data = inputs.data
     joints = inputs.prediction.joints[:, :, list(BODY25_FROM_SMPLH)]
     projected = project_pinhole(joints, data.K)
     return energies.joints2d(projected, data.keypoints_px, data.confidence)
 
 
-def _pose_prior(inputs: _TermInputs) -> Tensor:
+def _pose_prior(inputs: TermInputs) -> Tensor:
     latent = inputs.prediction.latent_pose
     return energies.pose_prior(latent, inputs.data.frames_used[:, : latent.shape[1]])
 
 
-def _shape_prior(inputs: _TermInputs) -> Tensor:
+def _shape_prior(inputs: TermInputs) -> Tensor:
     return energies.shape_prior(inputs.prediction.betas, inputs.data.num_frames)
 
 
-def _joints3d_smooth(inputs: _TermInputs) -> Tensor:
+def _joints3d_smooth(inputs: TermInputs) -> Tensor:
     return energies.joints3d_smooth(inputs.prediction.joints[:, :, :22], inputs.data.frames_used)
 
 
-def _motion_prior(inputs: _TermInputs) -> Tensor:
+def _motion_prior(inputs: TermInputs) -> Tensor:
     motion = inputs.motion
     return energies.motion_prior(
         motion.latents, motion.prior_mean, motion.prior_variance, inputs.data.frames_used[:, 1:]
     )
 
 
-def _init_motion_prior(inputs: _TermInputs) -> Tensor:
+def _init_motion_prior(inputs: TermInputs) -> Tensor:
     motion = inputs.motion
     state = initial_state_vector(
         motion.joints_prior[:, 0],
@@ -222,23 +242,23 @@ def _init_motion_prior(inputs: _TermInputs) -> Tensor:
     return -inputs.objective.models.initial_state.log_prob(state)
 
 
-def _joint_consistency(inputs: _TermInputs) -> Tensor:
+def _joint_consistency(inputs: TermInputs) -> Tensor:
     motion = inputs.motion
     return energies.joint_consistency(
         motion.joints_prior, motion.states.joints, inputs.data.frames_used
     )
 
 
-def _bone_length(inputs: _TermInputs) -> Tensor:
+def _bone_length(inputs: TermInputs) -> Tensor:
     return energies.bone_length(inputs.motion.states.joints, inputs.data.frames_used)
 
 
-def _contact_vel(inputs: _TermInputs) -> Tensor:
+def _contact_vel(inputs: TermInputs) -> Tensor:
     motion = inputs.motion
     return energies.contact_vel(motion.joints_prior, motion.contacts, inputs.data.frames_used)
 
 
-def _contact_height(inputs: _TermInputs) -> Tensor:
+def _contact_height(inputs: TermInputs) -> Tensor:
     motion = inputs.motion
     contacts = motion.contacts
     if inputs.objective.settings.floor_contacts_only and inputs.objective.scene is not None:
@@ -246,7 +266,7 @@ def _contact_height(inputs: _TermInputs) -> Tensor:
     return energies.contact_height(motion.joints_prior, contacts, inputs.data.frames_used)
 
 
-def _above_raised_surface(inputs: _TermInputs) -> Tensor:
+def _above_raised_surface(inputs: TermInputs) -> Tensor:
     """Joints over a scene surface more than 10 cm above the floor (and below the joint)."""
     scene = inputs.objective.scene
     assert scene is not None  # noqa: S101
@@ -262,12 +282,12 @@ def _above_raised_surface(inputs: _TermInputs) -> Tensor:
     return raised & (height > RAISED_SURFACE_M)
 
 
-def _floor_reg(inputs: _TermInputs) -> Tensor:
+def _floor_reg(inputs: TermInputs) -> Tensor:
     data = inputs.data
     return energies.floor_reg(inputs.motion.floor_camera, data.floor_camera, data.num_frames)
 
 
-def _overlap(inputs: _TermInputs) -> Tensor:
+def _overlap(inputs: TermInputs) -> Tensor:
     data, prediction = inputs.data, inputs.prediction
     assert prediction.vertices is not None  # noqa: S101
     keys = prediction.vertices[:, :, list(HUMOR_KEY_VERTICES)]
@@ -280,14 +300,14 @@ def _overlap(inputs: _TermInputs) -> Tensor:
     return total
 
 
-def _penetration(inputs: _TermInputs) -> Tensor:
+def _penetration(inputs: TermInputs) -> Tensor:
     scene = inputs.objective.scene
     assert scene is not None  # noqa: S101
     assert inputs.vertices_world is not None  # noqa: S101
     return prox_penetration(inputs.vertices_world, scene.sdf, inputs.data.frames_used)
 
 
-def _contact(inputs: _TermInputs) -> Tensor:
+def _contact(inputs: TermInputs) -> Tensor:
     scene, match = inputs.objective.scene, inputs.scene_match
     assert scene is not None  # noqa: S101
     assert match is not None  # noqa: S101
@@ -296,7 +316,7 @@ def _contact(inputs: _TermInputs) -> Tensor:
     return prox_contact(touching, match.nearest_world, match.kept, inputs.data.frames_used)
 
 
-_TERMS: dict[str, Callable[[_TermInputs], Tensor]] = {
+_TERMS: dict[str, Callable[[TermInputs], Tensor]] = {
     "points3d": _points3d,
     "joints2d": _joints2d,
     "pose_prior": _pose_prior,
