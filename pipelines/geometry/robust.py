@@ -41,13 +41,17 @@ def bisquare_weights(
             rows = list(residuals)
         else:
             rows = [row[keep > 0] for row, keep in zip(residuals, valid, strict=True)]
-        sigma = torch.stack([_mad_scale(row) for row in rows])[:, None]
+        center, sigma = (torch.stack(column)[:, None] for column in zip(*map(_scale, rows), strict=True))
         u = residuals / (BISQUARE_TUNING * sigma)
-        weights = (1 - u.square()).square() * (u < 1)
+        weights = torch.where(u < 1, (1 - u.square()).square(), 0.0)
+        # Without any spread u is 0 / 0 or infinite: keep the residuals that agree, drop the others.
+        weights = torch.where(sigma > 0, weights, (residuals == center).to(weights))
         return weights if valid is None else weights * valid
 
 
-def _mad_scale(residuals: Float[Tensor, " residuals"]) -> Float[Tensor, ""]:
+def _scale(residuals: Float[Tensor, " residuals"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Median and standard deviation by the median absolute deviation."""
     if residuals.numel() == 0:
-        return residuals.new_ones(())
-    return (residuals - residuals.median()).abs().median() / MAD_TO_SIGMA
+        return residuals.new_zeros(()), residuals.new_ones(())
+    center = residuals.median()
+    return center, (residuals - center).abs().median() / MAD_TO_SIGMA
