@@ -128,12 +128,8 @@ def true_keypoints(shift: float = 0.0) -> np.ndarray:
 
 def person_mask(shift: float = 0.0) -> np.ndarray:
     """True image, True on the card."""
-    corners = np.array(
-        [
-            (x + shift, y, CARD_Z)
-            for x, y in zip(np.repeat(CARD_X, 2), (*CARD_Y, *CARD_Y[::-1]), strict=True)
-        ]
-    )
+    outline = zip(np.repeat(CARD_X, 2), (*CARD_Y, *CARD_Y[::-1]), strict=True)
+    corners = np.array([(x + shift, y, CARD_Z) for x, y in outline])
     polygon = np.rint(project(corners, K_COLOR, DISTORTION_COLOR)).astype(np.int32)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillConvexPoly(mask, polygon, 1)
@@ -158,7 +154,7 @@ def depth_raw(shift: float = 0.0) -> np.ndarray:
 def save(path: Path, image: np.ndarray) -> None:
     """Write mirrored, as Kinect One does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.ascontiguousarray(image[:, ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert cv2.imwrite(str(path), np.ascontiguousarray(image[:, ::-1]))
 
 
 def proxd_parameters(shift: float = 0.0) -> dict[str, np.ndarray]:
