@@ -6,6 +6,7 @@ Source of the idea: foot-skate clean-up in animation; every number here was chos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,7 +18,7 @@ from pipelines.synthetic.rig import FootRest
 
 _LOW_M = 0.045
 _SLOW_M_S = 0.45
-_FLAT_BAND_RAD = np.deg2rad(5.0)
+_FLAT_BAND_RAD = np.deg2rad(3.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +36,12 @@ def lock_foot(rest: FootRest, raw: RawFoot, frame_rate_hz: float) -> FootMotion:
     spans = _spans(stance)
     if not spans:
         return _free_foot(rest, raw)
+    level = pitch - _flat_pitch(pitch, stance, frame_rate_hz)
     ankle, rotation, toes = raw.ankle.copy(), raw.rotation.copy(), raw.rotation.copy()
     toe_planted, heel_planted = np.zeros_like(stance), np.zeros_like(stance)
     for first, last in spans:
         rows = slice(first, last + 1)
-        rolled = _roll_in_stance(pitch[rows], first == 0, last == len(stance) - 1)
+        rolled = _roll_in_stance(level[rows], from_start=first == 0)
         foot = _plant(rest, raw, rows, rolled, yaw[rows])
         ankle[rows], rotation[rows], toes[rows] = foot.ankle, foot.ankle_rotation, foot.toe_rotation
         toe_planted[rows], heel_planted[rows] = foot.toe_planted, foot.heel_planted
@@ -72,22 +74,26 @@ def find_stance(rest: FootRest, raw: RawFoot, frame_rate_hz: float) -> Bool[np.n
     return np.asarray(ends_filled[4:-4])
 
 
-def _roll_in_stance(
-    pitch: Float[np.ndarray, " frames"], from_start: bool, to_end: bool
-) -> Float[np.ndarray, " frames"]:
+def _flat_pitch(
+    pitch: Float[np.ndarray, " frames"], stance: Bool[np.ndarray, " frames"], frame_rate_hz: float
+) -> float:
+    """Pitch the capture gives a flat foot: that of the stance frames in which the foot hardly turns."""
+    rate = np.abs(np.gradient(pitch)) * frame_rate_hz
+    calm = stance & (rate <= np.quantile(rate[stance], 0.4))
+    return float(np.median(pitch[calm]))
+
+
+def _roll_in_stance(level: Float[np.ndarray, " frames"], from_start: bool) -> Float[np.ndarray, " frames"]:
     """Toes come down, foot lies flat, heel goes up: exactly zero in between, monotone on both sides."""
-    frames = len(pitch)
-    order = np.arange(frames)
-    middle = slice(frames // 4, max(frames // 4 + 1, frames // 2 + 1))
-    level = pitch - np.median(pitch[middle])
     share = minimum_jerk(np.clip((np.abs(level) - _FLAT_BAND_RAD) / (2 * _FLAT_BAND_RAD), 0, 1))
     rolled = level * share
-    turn = frames // 3 if not from_start else 0
-    landing = np.where(order < turn, np.minimum(rolled, 0.0), 0.0)
-    landing = np.minimum(landing, 0.0)
-    landing = -np.maximum.accumulate(-landing[::-1])[::-1] if not from_start else np.zeros(frames)
+    order = np.arange(len(level))
+    turn = 0 if from_start else len(level) // 3
     leaving = np.maximum.accumulate(np.where(order >= turn, np.maximum(rolled, 0.0), 0.0))
-    return np.asarray(landing + leaving)
+    if from_start:
+        return np.asarray(leaving)
+    landing = np.where(order < turn, np.minimum(rolled, 0.0), 0.0)
+    return np.asarray(leaving + np.minimum.accumulate(landing[::-1])[::-1])
 
 
 def _plant(
@@ -117,7 +123,7 @@ def _blend_swings(
     rest: FootRest,
 ) -> None:
     frames = len(ankle)
-    swings = [(before[1], after[0]) for before, after in zip(spans, spans[1:], strict=False)]
+    swings = [(before[1], after[0]) for before, after in pairwise(spans)]
     swings += [(spans[-1][1], frames)] if spans[-1][1] < frames - 1 else []
     swings += [(-1, spans[0][0])] if spans[0][0] > 0 else []
     for begin, end in swings:

@@ -8,6 +8,7 @@ turns about the heel. World frame, z up, floor z = 0, metres.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -99,7 +100,7 @@ class FootPlan:
         place = np.zeros((len(times_s), 3))
         place[:, :2] = self.plants[0].xy
         swinging = np.zeros(len(times_s), dtype=bool)
-        for before, after in zip(self.plants, self.plants[1:], strict=False):
+        for before, after in pairwise(self.plants):
             gap = max(after.begin_s - before.end_s, 1e-6)
             s = np.clip((times_s - before.end_s) / gap, 0.0, 1.0)
             ease = minimum_jerk(s)

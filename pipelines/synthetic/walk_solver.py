@@ -26,7 +26,7 @@ from pipelines.synthetic.rig import (
 from pipelines.synthetic.tracks import smooth_lower_envelope
 from pipelines.synthetic.walks import WalkPath
 
-_LEG_SLACK = 0.998
+_LEG_SLACK = 0.99
 
 
 def solve_walk(rig: BodyRig, path: WalkPath, frame_rate_hz: float) -> SolvedMotion:

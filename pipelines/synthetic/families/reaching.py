@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from pipelines.synthetic.choreography import Choreography
 from pipelines.synthetic.families.family import MotionFamily
@@ -57,7 +58,7 @@ def reach_out(
     missing = np.hypot(ahead, shoulder_m - height_m) - 0.85 * rig.arm_m
     lean = float(np.clip(missing / (0.55 * rig.standing_pelvis_m), 0.0, 0.9))
     hips_back = 0.18 * lean
-    ch.put_hand(side, begin, end, wrist)
+    _lift_over_edge(ch, side, begin, end, wrist)
     ch.lean.move(begin, end + 0.1, [0.6 * lean, 0.0])
     ch.spine.move(begin, end + 0.1, [0.45 * lean, out * 0.1, -out * 0.25])
     ch.head.move(begin - 0.1, end - 0.1, [-0.1, 0.0, out * 0.15])
@@ -68,18 +69,32 @@ def reach_out(
         "table",
         ch.heading_rad,
         (float(place[0]), float(place[1])),
-        front_m=-0.6 * rig.arm_m,
+        front_m=-0.5 * rig.arm_m,
         width_m=ch.rng.uniform(1.0, 1.5),
-        depth_m=0.6 * rig.arm_m + ch.rng.uniform(0.25, 0.45),
+        depth_m=0.5 * rig.arm_m + ch.rng.uniform(0.25, 0.45),
         begin_s=end + 0.1,
         end_s=end + hold_s - 0.1,
     )
 
 
+def _lift_over_edge(
+    ch: Choreography, side: Side, begin: float, end: float, wrist: Float[np.ndarray, "3"]
+) -> None:
+    """Raise the hand close to the body before it goes out over the surface."""
+    near = wrist + np.append(ch.direction(-0.42 * ch.rig.arm_m, 0.0), 0.12)
+    middle = begin + 0.55 * (end - begin)
+    ch.put_hand(side, begin, middle, near, palm_weight=0.6)
+    ch.wrist[side].key(end, wrist)
+    ch.palm[side].key(end, [0.0, 0.0, -1.0, 0.9])
+
+
 def draw_back(ch: Choreography, side: Side, seconds: float) -> None:
     """Take the hand back and stand upright."""
     begin, end = ch.time_s, ch.time_s + seconds
-    ch.drop_hand(side, begin, end)
+    wrist = ch.wrist[side].last
+    over = wrist + np.append(ch.direction(-0.42 * ch.rig.arm_m, 0.0), 0.1)
+    ch.wrist[side].move(begin, begin + 0.5 * seconds, over)
+    ch.drop_hand(side, begin + 0.4 * seconds, end + 0.2)
     ch.lean.move(begin, end, [0.4 * ch.style.stoop_rad, 0.0])
     ch.spine.move(begin, end, [ch.style.stoop_rad, 0.0, 0.0])
     ch.head.move(begin, end, [-0.5 * ch.style.stoop_rad, 0.0, 0.0])

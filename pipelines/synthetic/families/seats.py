@@ -16,13 +16,15 @@ from pipelines.synthetic.families.sitting import (
     seat_block,
     seated_pelvis,
     sit_down,
+    thigh_wrist,
 )
 from pipelines.synthetic.furniture import BlockPlan
+from pipelines.synthetic.rig import SIDES
 
 
 def _sofa(ch: Choreography) -> SeatPose:
     return SeatPose(
-        hip_drop_m=ch.rng.uniform(0.02, 0.08),
+        hip_drop_m=ch.rng.uniform(-0.03, 0.04),
         shin_rad=np.deg2rad(ch.rng.uniform(-4, 6)),
         pelvis_rad=np.deg2rad(ch.rng.uniform(-14, -6)),
         spine_rad=np.deg2rad(ch.rng.uniform(10, 18)),
@@ -71,6 +73,8 @@ def _lean_back(ch: Choreography, pose: SeatPose, seconds: float) -> None:
     ch.lean.move(begin, end, [pose.pelvis_rad - angle, 0.0])
     ch.spine.move(begin, end, [0.6 * pose.spine_rad, 0.0, 0.0])
     ch.head.move(begin, end, [angle, 0.0, 0.0])
+    for side in SIDES:
+        ch.wrist[side].move(begin, end, thigh_wrist(ch, pose, side, ch.rng.uniform(0.22, 0.32)))
     ch.time_s = end
 
 

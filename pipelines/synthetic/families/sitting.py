@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pipelines.synthetic.choreography import Choreography
+from pipelines.synthetic.choreography import ELBOW_BACK, Choreography
 from pipelines.synthetic.furniture import BlockPlan
 from pipelines.synthetic.inverse_kinematics import unit
 from pipelines.synthetic.rig import HIP, PELVIS, SIDES, Side
+
+
+ELBOW_RESTING = (-0.9, 0.12, -0.5)
+"""Elbows close to the sides while the hands lie on the thighs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,11 @@ def seated_pelvis(ch: Choreography, pose: SeatPose) -> tuple[Float[np.ndarray, "
 
 
 def thigh_wrist(
-    ch: Choreography, pose: SeatPose, side: Side, along: float = 0.55
+    ch: Choreography, pose: SeatPose, side: Side, along: float = 0.7
 ) -> Float[np.ndarray, "3"]:
     """Where the wrist lies when the hand rests on the thigh."""
     pelvis, height = seated_pelvis(ch, pose)
-    lateral = ch.outward(side) * ch.rig.joints[HIP[0], 0]
+    lateral = ch.outward(side) * (ch.rig.joints[HIP[0], 0] + 0.02)
     hip = np.append(pelvis + ch.direction(0.0, lateral), height - 0.055)
     ankle = np.append(ch.foot(side).xy, ch.rig.feet[side].ankle_height_m)
     knee = ankle + np.append(
@@ -105,14 +109,17 @@ def rise(ch: Choreography, seconds: float, lean_rad: float) -> None:
 def hands_to_thighs(ch: Choreography, pose: SeatPose, begin_s: float, end_s: float) -> None:
     """Both hands come to rest on the thighs."""
     for side in SIDES:
-        along = ch.rng.uniform(0.42, 0.6)
-        ch.put_hand(side, begin_s, end_s + ch.rng.uniform(0, 0.1), thigh_wrist(ch, pose, side, along))
+        along = ch.rng.uniform(0.5, 0.72)
+        end = end_s + ch.rng.uniform(0, 0.1)
+        ch.put_hand(side, begin_s, end, thigh_wrist(ch, pose, side, along))
+        ch.elbow[side].move(begin_s, end, ELBOW_RESTING)
 
 
 def hands_down(ch: Choreography, begin_s: float, end_s: float) -> None:
     """Both hands hang again."""
     for side in SIDES:
         ch.drop_hand(side, begin_s, end_s)
+        ch.elbow[side].move(begin_s, end_s, ELBOW_BACK)
 
 
 def seat_block(
