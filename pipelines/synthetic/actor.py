@@ -1,4 +1,4 @@
-"""A motion put on the stage: posed bodies, parameters in the camera frame, what the room hides of them."""
+"""A motion put on the stage: posed bodies, parameters in the camera frame, what the room hides."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def make_truth(
         motion_family=clip.family,
         frame_names=frame_names,
         parameters=move_parameters(body, clip.parameters, invert(room.T_room_from_camera)),
-        person_present=inside.any(axis=1),
+        person_present=np.asarray(inside.any(axis=1)),
         joint_hidden=hidden | ~inside,
         foot_contact=clip.foot_contact,
         vertex_contact=_vertex_contact(files, posed_camera, room),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from pipelines.bodies.joints import body_joint
 from pipelines.geometry.meshes import RayCaster
@@ -105,7 +105,7 @@ def _choose_view(
             position[2] = rng.uniform(1.6, 2.0)
             target = np.array([*middle[:2], rng.uniform(0.7, 0.95)])
             T = look_at(position, target, rng.uniform(-0.02, 0.02))
-            score = _view_score(T, T_infrared_from_color, joints, scene, rig) + 0.03 * rng.random()
+            score = _view_score(T, T_infrared_from_color, joints, scene, rig) + 0.1 * rng.random()
             crowded = np.linalg.norm(points - position, axis=1).min() < 1.0
             crowded |= bool(furniture) and clearance(furniture, position[None]) < 0.4
             if not crowded and (best is None or score > best[0]):
@@ -169,7 +169,8 @@ def _choose_screen(
             continue
         if furniture and min(clearance(furniture, _corners(s)) for s in solids) < 0.02:
             continue
-        share = _occluded_share([*furniture, *solids], joints, camera)
+        hidden = _hidden([*furniture, *solids], joints, camera).mean(axis=1)
+        share = float((hidden > _OCCLUDED_SHARE).mean())
         error = abs(share - wanted)
         if best is None or error < best[0]:
             best = error, solids
@@ -178,14 +179,13 @@ def _choose_screen(
     return best[1] if best is not None else []
 
 
-def _occluded_share(
+def _hidden(
     solids: Sequence[Solid], joints: Float[np.ndarray, "probes 22 3"], camera: Float[np.ndarray, "3"]
-) -> float:
+) -> Bool[np.ndarray, "probes 22"]:
     scene = occlusion_mesh(solids)
     if scene is None:
-        return 0.0
-    hidden = hidden_by_scene(scene, camera, joints, LIMB_RADIUS_M)
-    return float((hidden.mean(axis=1) > _OCCLUDED_SHARE).mean())
+        return np.zeros(joints.shape[:2], dtype=bool)
+    return hidden_by_scene(scene, camera, joints, LIMB_RADIUS_M)
 
 
 def _scatter(
@@ -200,7 +200,7 @@ def _scatter(
     """Clutter, a table and a bed where the motion brings none; clear of body, furniture and sight."""
     low, high = bounds
     joints = _probe(sweep)
-    before = _occluded_share(furniture, joints, camera)
+    before = _hidden(furniture, joints, camera).mean()
     placed: list[Solid] = []
     for number in range(request.num_clutter):
         for _ in range(30):
@@ -214,7 +214,7 @@ def _scatter(
                 continue
             if clearance(piece, sweep.sparse) < 0.06 or clearance(piece, camera[None]) < 0.7:
                 continue
-            if _occluded_share([*furniture, *placed, *piece], joints, camera) > before + 0.02:
+            if _hidden([*furniture, *placed, *piece], joints, camera).mean() > before + 0.005:
                 continue
             placed += piece
             break

@@ -17,6 +17,7 @@ from pipelines.geometry.meshes import RayCaster
 
 _COARSE_STEP_PX = 8
 _AMBIENT = 0.42
+_LATTICE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,20 +180,28 @@ def paste_body(
 def value_noise(
     points: Float[np.ndarray, "points 3"], cell_m: float, seed: int
 ) -> Float32[np.ndarray, " points"]:
-    """Smooth random texture in -1..1, fixed in space; trilinear between a hashed lattice."""
+    """Smooth random texture in -1..1, fixed in space: trilinear in a random lattice that repeats."""
+    lattice = _lattice(seed)
     scaled = points / cell_m
-    base = np.floor(scaled).astype(np.int64)
+    base = np.floor(scaled).astype(np.int32)
     t = (scaled - base).astype(np.float32)
     t = t * t * (3 - 2 * t)
     total = np.zeros(len(points), np.float32)
     for corner in range(8):
-        offset = np.array([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
-        weight = np.prod(np.where(offset == 1, t, 1 - t), axis=1)
-        total += weight * _hash_unit(base + offset, seed)
+        offset = (corner & 1, corner >> 1 & 1, corner >> 2 & 1)
+        index = [(base[:, k] + offset[k]) % _LATTICE for k in range(3)]
+        weights = [t[:, k] if offset[k] else 1 - t[:, k] for k in range(3)]
+        total += weights[0] * weights[1] * weights[2] * lattice[index[0], index[1], index[2]]
     return total
 
 
-def _hash_unit(cells: Int[np.ndarray, "points 3"], seed: int) -> Float32[np.ndarray, " points"]:
-    mixed = cells[:, 0] * 73856093 ^ cells[:, 1] * 19349663 ^ cells[:, 2] * 83492791 ^ seed * 2654435761
-    mixed = (mixed ^ (mixed >> 13)) * 1274126177
-    return ((mixed ^ (mixed >> 16)) & 0xFFFF).astype(np.float32) / 32767.5 - 1
+def cell_noise(
+    cells: Float[np.ndarray, "points 3"] | Int[np.ndarray, "points 3"], seed: int
+) -> Float32[np.ndarray, " points"]:
+    """One random value in -1..1 for each whole-numbered cell."""
+    index = np.floor(cells).astype(np.int32) % _LATTICE
+    return _lattice(seed)[index[:, 0], index[:, 1], index[:, 2]]
+
+
+def _lattice(seed: int) -> Float32[np.ndarray, "64 64 64"]:
+    return np.random.default_rng(seed).uniform(-1, 1, (_LATTICE,) * 3).astype(np.float32)

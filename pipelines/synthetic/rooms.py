@@ -41,7 +41,7 @@ class Room:
     max_room: Float[np.ndarray, "3"]
 
     @property
-    def T_world_from_camera(self) -> Float[np.ndarray, "4 4"]:
+    def T_world_from_camera(self) -> Float[np.ndarray, "4 4"]:  # noqa: N802
         """PROX's cam2world."""
         return self.T_world_from_room @ self.T_room_from_camera
 

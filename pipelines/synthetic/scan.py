@@ -1,4 +1,4 @@
-"""The room as its scanner left it: noisy triangles with holes, vertex colours, and the exact SDF grid."""
+"""The room as its scanner left it: noisy triangles with holes, colours, and the exact distance grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from pipelines.geometry.meshes import vertex_normals
 from pipelines.geometry.transforms import invert, transform_points
 from pipelines.synthetic.primitives import Solid, tessellate, union_distance, union_grid
-from pipelines.synthetic.rendering import value_noise
+from pipelines.synthetic.rendering import cell_noise, value_noise
 from pipelines.synthetic.rooms import Room
 from pipelines.synthetic.visibility import merge_meshes
 
@@ -40,26 +40,27 @@ def texture(
 ) -> Float32[np.ndarray, "points 3"]:
     """Colour in 0..1 of surface points: planks on the floor, plaster on walls, cloth or wood grain."""
     base = np.array([surface.color for surface in room.surfaces], np.float32)[solid]
-    fine = value_noise(points_room, 0.03, seed)
-    broad = value_noise(points_room, 0.4, seed + 1)
     is_floor = np.array([s.name == "floor" for s in room.surfaces])[solid]
     is_wall = np.array([s.name.startswith("wall") for s in room.surfaces])[solid]
-    shade = 1 + np.where(is_wall, 0.015, 0.05) * fine + 0.08 * broad
-    plank = np.floor(points_room[:, 1] / 0.14)
-    tone = value_noise(
-        np.stack([plank * 7.3, np.floor(points_room[:, 0] / 1.1 + 0.37 * plank), 0 * plank], 1),
-        1.0,
-        seed,
-    )
-    seam = np.abs(points_room[:, 1] / 0.14 - plank) < 0.04
-    shade = np.where(is_floor, shade * (1 + 0.12 * tone) * np.where(seam, 0.72, 1), shade)
-    poster = is_wall & (value_noise(np.floor(points_room / 0.55), 1.0, seed + 2) > 0.72)
-    poster &= (points_room[:, 2] > 1.1) & (points_room[:, 2] < 2.2)
-    colored = base * shade[:, None].astype(np.float32)
-    hue = np.stack(
-        [value_noise(np.floor(points_room / 0.11), 1.0, seed + 3 + k) for k in range(3)], axis=1
-    )
-    return np.clip(np.where(poster[:, None], 0.5 + 0.3 * hue, colored), 0.02, 1).astype(np.float32)
+    grain = np.where(is_wall, 0.015, 0.05) * value_noise(points_room, 0.03, seed)
+    shade = 1 + grain + 0.08 * value_noise(points_room, 0.4, seed + 1)
+    shade[is_floor] *= _planks(points_room[is_floor], seed + 2)
+    colors = base * shade[:, None].astype(np.float32)
+    poster = is_wall & (points_room[:, 2] > 1.1) & (points_room[:, 2] < 2.2)
+    poster &= cell_noise(points_room / 0.55, seed + 3) > 0.72
+    tiles = points_room[poster] / 0.11
+    hue = np.stack([cell_noise(tiles, seed + 4 + k) for k in range(3)], axis=1)
+    colors[poster] = 0.5 + 0.3 * hue
+    return np.clip(colors, 0.02, 1).astype(np.float32)
+
+
+def _planks(points_room: Float[np.ndarray, "points 3"], seed: int) -> Float[np.ndarray, " points"]:
+    """Brightness of floor boards along x, each with its own tone, dark at the joints."""
+    across = points_room[:, 1] / 0.14
+    plank = np.floor(across)
+    along = np.floor(points_room[:, 0] / 1.1 + 0.37 * plank)
+    tone = cell_noise(np.stack([plank, along, np.zeros_like(plank)], axis=1), seed)
+    return (1 + 0.12 * tone) * np.where(across - plank < 0.04, 0.72, 1)
 
 
 def scan_room(

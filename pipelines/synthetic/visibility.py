@@ -9,10 +9,12 @@ from pipelines.geometry.cameras import RigCamera
 from pipelines.geometry.meshes import RayCaster
 
 # Joints lie inside the limb: the ray stops this far before them, metres, in SMPL order.
-LIMB_RADIUS_M = np.array(
-    [0.13, 0.11, 0.11, 0.13, 0.06, 0.06, 0.13, 0.05, 0.05, 0.13, 0.04, 0.04]
-    + [0.06, 0.09, 0.09, 0.09, 0.07, 0.07, 0.05, 0.05, 0.04, 0.04]
-)
+# fmt: off
+LIMB_RADIUS_M = np.array([
+    0.13, 0.11, 0.11, 0.13, 0.06, 0.06, 0.13, 0.05, 0.05, 0.13, 0.04,
+    0.04, 0.06, 0.09, 0.09, 0.09, 0.07, 0.07, 0.05, 0.05, 0.04, 0.04,
+])
+# fmt: on
 _SPREAD_M = 0.03
 
 
