@@ -44,7 +44,7 @@ def load_settings(record: type[S], yaml_path: Path | None = None, overrides: Seq
         DataMissing: the YAML file does not exist.
         SettingsInvalid: unknown keys or bad values; the message lists every one.
     """
-    tree: dict[str, Any] = {}
+    tree: dict[Any, Any] = {}
     if yaml_path is not None:
         tree = _read_yaml(yaml_path)
     for override in overrides:
@@ -52,7 +52,7 @@ def load_settings(record: type[S], yaml_path: Path | None = None, overrides: Seq
     return validate_settings(record, tree, source=yaml_path)
 
 
-def validate_settings(record: type[S], tree: Mapping[str, Any], source: object = None) -> S:
+def validate_settings(record: type[S], tree: Mapping[Any, Any], source: object = None) -> S:
     """Validate a plain mapping; all problems in one `SettingsInvalid`."""
     try:
         return record.model_validate(tree)
@@ -70,7 +70,7 @@ def settings_yaml(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[Any, Any]:
     if not path.is_file():
         raise DataMissing(
             "settings file not found", where=path, fix="give CONFIG= a file under configs/"
@@ -90,7 +90,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def _apply_override(tree: dict[Any, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise SettingsInvalid("overrides are written key=value", found=override)

@@ -221,8 +221,12 @@ def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
     return table
 
 
-class _Reader(pickle.Unpickler):
-    """Answers names from the table of admitted ones only; Python 2 names come mapped to Python 3."""
+class _Reader(pickle._Unpickler):
+    """Answers names from the table of admitted ones only; Python 2 names come mapped to Python 3.
+
+    The machine written in Python, since the one in C reserves gigabytes when a damaged file asks it to
+    remember something under a large number. Our files are few large arrays, so it is no slower.
+    """
 
     source: object = None
 
