@@ -64,24 +64,28 @@ def _pseudo_gt(options: argparse.Namespace) -> int:
 
 
 def _synthesise(options: argparse.Namespace) -> int:
-    from pipelines.pseudo_gt import prepare_data
+    from pipelines.pseudo_gt.data import data_source, list_recordings, prepare_recording
 
-    data = prepare_data(_load(options))
+    settings = _load(options)
+    data = data_source(settings)
+    for recording in list_recordings(settings, data):
+        prepare_recording(settings, data, recording, progress=sys.stderr.isatty())
     sys.stdout.write(f"{data.prox_root}\n")
     return EXIT_OK
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from pipelines.pseudo_gt import check_inputs
+    from pipelines.pseudo_gt.data import check_inputs
 
     report = check_inputs(_load(options))
-    sys.stdout.write(report.render() + "\n")
+    sys.stdout.write(report.to_text() + "\n")
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
 def _train_priors(options: argparse.Namespace) -> int:
-    from pipelines.config import load_settings
     from pipelines.prior_training import PriorTrainingSettings, train_shipped_priors
+
+    from pipelines.config import load_settings
 
     settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
     sys.stdout.write(f"{train_shipped_priors(settings)}\n")
@@ -104,6 +108,6 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     from pipelines.config import load_settings
-    from pipelines.pseudo_gt import PseudoGtSettings
+    from pipelines.pseudo_gt.settings import PseudoGtSettings
 
     return load_settings(PseudoGtSettings, options.config, options.overrides)

@@ -12,8 +12,7 @@ from prefect.futures import PrefectFuture, as_completed
 from tqdm import tqdm
 
 from flows.runner import build_task_runner
-from pipelines.metrics.tables import print_table
-from pipelines.pseudo_gt.data import DataSource, list_recordings, prepare_data
+from pipelines.pseudo_gt.data import DataSource, data_source, list_recordings, prepare_recording
 from pipelines.pseudo_gt.fit import fit_recording
 from pipelines.pseudo_gt.measure import measure_recording, write_table
 from pipelines.pseudo_gt.settings import PseudoGtSettings
@@ -25,6 +24,7 @@ _log = logging.getLogger(__name__)
 @task(name="fit-recording", task_run_name="fit {recording}", cache_policy=NO_CACHE)
 def fit_and_measure(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
     """All rows of the table for one recording, then their metrics and pictures."""
+    prepare_recording(settings, data, recording)
     fit_recording(settings, data, recording)
     return measure_recording(settings, data, recording)
 
@@ -32,7 +32,7 @@ def fit_and_measure(settings: PseudoGtSettings, data: DataSource, recording: str
 @flow(name="pseudo-gt")
 def pseudo_gt(settings: PseudoGtSettings) -> dict[str, str]:
     """Fit and measure every recording, write the table; returns the failures by recording."""
-    data = prepare_data(settings, progress=sys.stderr.isatty())
+    data = data_source(settings)
     recordings = list_recordings(settings, data)
     futures = {fit_and_measure.submit(settings, data, name): name for name in recordings}
     failures = _collect(futures)
@@ -44,7 +44,6 @@ def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
     """Run the flow with the runner the settings name and print the table; False if anything failed."""
     runner = build_task_runner(settings.runner)
     failures = pseudo_gt.with_options(task_runner=runner)(settings)
-    ...
     return not failures
 
 
@@ -57,7 +56,7 @@ def _collect(futures: dict[PrefectFuture[Path], str]) -> dict[str, str]:
             name = futures[future]
             try:
                 future.result()
-            except Exception as error:  # noqa: BLE001  any failure of one recording is its own
+            except Exception as error:
                 failures[name] = f"{type(error).__name__}: {error}"
                 _log.error("%s failed: %s", name, failures[name])
             bar.update()

@@ -88,11 +88,18 @@ def hash_file(path: Path) -> str:
 def hash_listing(root: Path, patterns: Sequence[str] = ("**/*",)) -> str:
     """Hash of names, sizes and modification times below a folder: a cheap identity of large inputs."""
     digest = sha256()
-    files = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    for path in sorted(files):
+    for path in _matching_files(root, patterns):
         stat = path.stat()
         line = f"{path.relative_to(root).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
         digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def hash_content(root: Path, patterns: Sequence[str] = ("**/*",)) -> str:
+    """Hash of names and bytes of files below a folder."""
+    digest = sha256()
+    for path in _matching_files(root, patterns):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{hash_file(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -133,7 +140,7 @@ class DoneMarker:
 
     key: StageKey
     files: Mapping[str, str]
-    """Path relative to the marker's folder -> SHA-256."""
+    """Path relative to the marker's folder (may climb out of it) -> SHA-256."""
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -146,7 +153,7 @@ def write_marker(
     folder: Path, key: StageKey, files: Sequence[Path], summary: Mapping[str, Any] | None = None
 ) -> None:
     """Hash the files a stage wrote and put its done-marker beside them."""
-    hashes = {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
+    hashes = {Path(os.path.relpath(path, folder)).as_posix(): hash_file(path) for path in files}
     marker = {"key": asdict(key), "files": hashes, "summary": dict(summary or {})}
     write_json(marker_path(folder, key.stage), marker)
 
@@ -181,7 +188,7 @@ def run_stage(
 ) -> bool:
     """Run `work` unless its result is already there; returns whether it ran.
 
-    `work` writes its files below `folder` and returns them with a small summary for the marker.
+    `work` writes its files and returns them with a small summary for the marker.
     """
     if why_not_done(folder, key) is None:
         return False
@@ -189,6 +196,10 @@ def run_stage(
     files, summary = work()
     write_marker(folder, key, files, summary)
     return True
+
+
+def _matching_files(root: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
 
 
 def _first_difference(old: StageKey, new: StageKey) -> str:

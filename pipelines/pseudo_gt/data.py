@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
 from pipelines.artifacts import hash_content, hash_file, hash_listing
 from pipelines.bodies.files import BodyFiles, resolve_body_files
+from pipelines.datasets.doctor import DoctorReport, check_tree
 from pipelines.datasets.prox import ProxDataset
 from pipelines.errors import DataMissing
+from pipelines.motion_prior.checkpoint import load_priors
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import Gender
-from pipelines.synthetic.presets import synthetic_preset
+from pipelines.synthetic.presets import SyntheticSettings, synthetic_preset
 from pipelines.synthetic.prox_tree import write_prox_tree
 
 _log = logging.getLogger(__name__)
@@ -28,22 +31,34 @@ class DataSource:
     preset: str | None
 
 
-def prepare_data(settings: PseudoGtSettings, progress: bool = False) -> DataSource:
-    """The user's tree, or the synthetic one, written first where it is missing or out of date."""
+def data_source(settings: PseudoGtSettings) -> DataSource:
+    """The user's tree, or where the synthetic one belongs."""
     if settings.prox.root is not None:
         return DataSource(settings.prox.root, None, None)
     folder = settings.run_dir / "data"
-    data = DataSource(folder / "prox", folder / "truth", settings.preset)
-    assert data.truth_root is not None
-    files = resolve_body_files(None)
-    preset = synthetic_preset(settings.preset, settings.synthetic_seed)
-    write_prox_tree(data.prox_root, data.truth_root, preset, files, progress=progress)
-    return data
+    return DataSource(folder / "prox", folder / "truth", settings.preset)
+
+
+def prepare_recording(
+    settings: PseudoGtSettings, data: DataSource, recording: str, progress: bool = False
+) -> None:
+    """Write a synthetic recording unless it is there; a user's own tree is never written to."""
+    if data.truth_root is None:
+        return
+    preset = _preset(settings)
+    chosen = tuple(spec for spec in preset.recordings if spec.name == recording)
+    write_prox_tree(
+        data.prox_root,
+        data.truth_root,
+        preset.model_copy(update={"recordings": chosen}),
+        resolve_body_files(None),
+        progress=progress,
+    )
 
 
 def open_dataset(settings: PseudoGtSettings, data: DataSource) -> ProxDataset:
     """The reader of the tree."""
-    return ProxDataset(data.prox_root, settings.prox.model_copy(update={"root": data.prox_root}))
+    return ProxDataset(data.prox_root, settings.prox, body_files(settings))
 
 
 def list_recordings(settings: PseudoGtSettings, data: DataSource) -> tuple[str, ...]:
@@ -52,7 +67,12 @@ def list_recordings(settings: PseudoGtSettings, data: DataSource) -> tuple[str, 
     Raises:
         DataMissing: the tree holds none, or none that `prox.recordings` asks for.
     """
-    names = tuple(open_dataset(settings, data).recordings())
+    if data.truth_root is None:
+        names = open_dataset(settings, data).recordings()
+    else:
+        patterns = settings.prox.recordings or ("*",)
+        made = [spec.name for spec in _preset(settings).recordings]
+        names = tuple(name for name in made if any(fnmatchcase(name, p) for p in patterns))
     if not names:
         raise DataMissing(
             "no recording to work on",
@@ -91,6 +111,20 @@ def recording_inputs(
     return hashes
 
 
+def _preset(settings: PseudoGtSettings) -> SyntheticSettings:
+    return synthetic_preset(settings.preset, settings.synthetic_seed)
+
+
 @lru_cache
 def _file_identity(path: Path) -> str:
     return hash_file(path)
+
+
+def check_inputs(settings: PseudoGtSettings) -> DoctorReport:
+    """Look at everything a run would read, before any work; the synthetic tree is written first."""
+    data = data_source(settings)
+    if data.truth_root is not None:
+        for recording in list_recordings(settings, data):
+            prepare_recording(settings, data, recording)
+    load_priors(settings.priors)
+    return check_tree(data.prox_root, settings.prox, body_files(settings))

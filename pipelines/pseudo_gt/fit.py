@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.artifacts import StageKey, code_version, hash_file, run_stage, write_npz
+from pipelines.artifacts import StageKey, code_version, hash_file, run_stage
 from pipelines.bodies.files import BodyFiles
 from pipelines.bodies.parts import read_contact_parts
-from pipelines.bodies.transfer import solve_smplx_from_smplh
 from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.proxd import write_proxd_recording
 from pipelines.errors import DataInvalid
@@ -144,9 +142,7 @@ def _run_humor(job: RecordingJob) -> bool:
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"
-        fits = fit_humor(
-            job.observations, job.scene, job.files, job.priors, settings.humor, checkpoints
-        )
+        fits = fit_humor(job.observations, job.scene, job.files, job.priors, settings.humor, checkpoints)
         files = [write_fit(job.fit_path(row), fits[row]) for row in HUMOR_ROWS]
         shutil.rmtree(checkpoints, ignore_errors=True)
         return files, {row: _counts(fits[row]) for row in HUMOR_ROWS}

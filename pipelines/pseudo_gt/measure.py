@@ -15,13 +15,12 @@ from pipelines.errors import DataMissing
 from pipelines.fitting.result import read_fit
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.metrics.evaluate import RecordingMetrics, evaluate_recording
-from pipelines.metrics.overlay import save_overlays
 from pipelines.metrics.summary import MetricsTable, summarise
 from pipelines.metrics.tables import write_markdown
 from pipelines.pseudo_gt.data import DataSource
 from pipelines.pseudo_gt.fit import HUMOR_ROWS, RecordingJob, baseline_name
 from pipelines.pseudo_gt.settings import PseudoGtSettings
-from pipelines.records import FittedSequence, SyntheticTruth
+from pipelines.records import SyntheticTruth
 from pipelines.synthetic.truth import read_truth, truth_path
 
 _log = logging.getLogger(__name__)
@@ -74,9 +73,7 @@ def _truth(job: RecordingJob) -> SyntheticTruth | None:
     return read_truth(job.data.truth_root, job.recording)
 
 
-def write_table(
-    settings: PseudoGtSettings, data: DataSource, recordings: Sequence[str]
-) -> MetricsTable:
+def write_table(settings: PseudoGtSettings, data: DataSource, recordings: Sequence[str]) -> MetricsTable:
     """Pool the recordings that have metrics into `metrics.json` and `metrics.md`.
 
     Raises:
@@ -88,7 +85,9 @@ def write_table(
         if path.is_file():
             found.append(RecordingMetrics.from_json(json.loads(path.read_text(encoding="utf-8"))))
     if not found:
-        raise DataMissing("no recording was measured", where=settings.run_dir, fix="see the errors above")
+        raise DataMissing(
+            "no recording was measured", where=settings.run_dir, fix="see the errors above"
+        )
     table = summarise(found, preset=data.preset, settings=settings.metrics)
     table.write(settings.run_dir / "metrics.json")
     write_markdown(settings.run_dir / "metrics.md", table)
