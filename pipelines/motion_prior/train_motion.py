@@ -1,0 +1,204 @@
+"""Training HuMoR's CVAE from motion clips, scaled to one CPU core.
+
+Every step takes random windows, encodes all their transitions, rolls the decoder out from the first
+state with sampled latents, and compares the whole roll-out with the window, in the window's canonical
+frame. Windows grow from phase to phase: the first phase sees single transitions.
+
+Differs from HuMoR: (1) gradients run through the whole roll-out, where HuMoR feeds back detached
+predictions with growing probability; (2) the posterior always sees the true transition, as it does when
+a fit infers latents; (3) no mesh loss, and the SMPL joints come from forward kinematics; (4) Adam with
+a cosine rate instead of Adamax with three halvings; (5) position-like terms weigh more than
+velocities, so that a roll-out stays close over 60 frames. Figures behind (4) and (5): weights/README.md.
+
+Source: HuMoR, losses/humor_loss.py and train/train_humor.py, as told in the fitting page, section 5.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipelines.bodies.joints import SMPL_PARENTS
+from pipelines.bodies.skinning import forward_kinematics
+from pipelines.config import Settings
+from pipelines.motion_prior.network import MotionPrior, MotionPriorSettings
+from pipelines.motion_prior.rollout import RollOut, roll_out, transitions
+from pipelines.motion_prior.state import CONTACT_JOINTS, MotionState
+from pipelines.motion_prior.training_data import TrainingMotions
+
+logger = logging.getLogger(__name__)
+
+_LOG_EVERY = 50
+
+
+class MotionPhase(Settings):
+    """One stretch of the training."""
+
+    iterations: int
+    steps: int
+    """Length of the roll-outs."""
+    windows: int
+    """Windows per iteration."""
+
+
+class MotionLossWeights(Settings):
+    """Weights of the mean squared errors and the rest."""
+
+    transl: float = 1.0
+    transl_velocity: float = 1.0
+    root_rotmat: float = 1.0
+    root_angular_velocity: float = 1.0
+    body_rotmats: float = 1.0
+    joints: float = 1.0
+    joints_velocity: float = 1.0
+    body_model_joints: float = 1.0
+    joint_consistency: float = 1.0
+    contact: float = 0.01
+    contact_velocity: float = 0.01
+    kl: float = 0.0004
+
+
+class MotionTrainingSettings(Settings):
+    """Widths, phases and weights."""
+
+    network: MotionPriorSettings = MotionPriorSettings(
+        encoder_widths=(512,) * 4, prior_widths=(384,) * 4, decoder_widths=(512, 512, 256)
+    )
+    phases: tuple[MotionPhase, ...] = (
+        MotionPhase(iterations=1500, steps=1, windows=1000),
+        MotionPhase(iterations=1500, steps=8, windows=100),
+        MotionPhase(iterations=1000, steps=20, windows=40),
+    )
+    weights: MotionLossWeights = MotionLossWeights()
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    warm_up_iterations: int = 100
+    kl_ramp: float = 0.25
+    """Share of all iterations over which the KL weight grows from 0."""
+    gradient_norm: float = 1.0
+
+
+def train_motion_prior(
+    motions: TrainingMotions, settings: MotionTrainingSettings, seed: int
+) -> tuple[MotionPrior, list[dict[str, float]]]:
+    """Train from scratch; returns the network and the mean losses of each stretch of iterations."""
+    torch.manual_seed(seed)
+    prior = MotionPrior(settings.network)
+    with torch.no_grad():  # start from "nothing changes"
+        prior.decoder.linears[-1].weight.mul_(0.01)
+        prior.decoder.linears[-1].bias.zero_()
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(prior.parameters(), lr=settings.learning_rate)
+    history: list[dict[str, float]] = []
+    running: dict[str, float] = {}
+    total = sum(phase.iterations for phase in settings.phases)
+    for iteration, phase in enumerate(_schedule(settings)):
+        share = iteration / total
+        optimiser.param_groups[0]["lr"] = _learning_rate(settings, iteration, total)
+        terms = _losses(prior, motions, phase, generator)
+        ramp = min(1.0, share / settings.kl_ramp) if settings.kl_ramp > 0 else 1.0
+        loss = _weighted(terms, settings.weights, ramp)
+        optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(prior.parameters(), settings.gradient_norm)
+        if torch.isfinite(loss) and torch.isfinite(norm):
+            optimiser.step()
+        for name, value in {**terms, "loss": loss}.items():
+            running[name] = running.get(name, 0.0) + float(value.detach()) / _LOG_EVERY
+        if (iteration + 1) % _LOG_EVERY == 0:
+            history.append({"iteration": iteration + 1, "steps": phase.steps, **running})
+            logger.info("motion prior %s", " ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
+            running = {}
+    return prior.requires_grad_(False).eval(), history
+
+
+def _schedule(settings: MotionTrainingSettings) -> Iterator[MotionPhase]:
+    for phase in settings.phases:
+        for _ in range(phase.iterations):
+            yield phase
+
+
+def _learning_rate(settings: MotionTrainingSettings, iteration: int, total: int) -> float:
+    warm = min(1.0, (iteration + 1) / max(settings.warm_up_iterations, 1))
+    cosine = 0.5 * (1 + math.cos(math.pi * iteration / total))
+    low, high = settings.final_learning_rate, settings.learning_rate
+    return warm * (low + (high - low) * cosine)
+
+
+def _losses(
+    prior: MotionPrior, motions: TrainingMotions, phase: MotionPhase, generator: torch.Generator
+) -> dict[str, Tensor]:
+    length = phase.steps + 1
+    starts = motions.random_starts(phase.windows, length, generator)
+    states, contacts, rest = motions.windows(starts, length)
+    mean, variance = prior.posterior(*transitions(states))
+    noise = torch.randn(mean.shape, generator=generator)
+    result = roll_out(prior, states[:, 0], mean + variance.sqrt() * noise)
+    terms = reconstruction_terms(result, states[:, 1:], contacts[:, 1:], rest)
+    assert result.prior_mean is not None
+    assert result.prior_variance is not None
+    terms["kl"] = gaussian_kl(mean, variance, result.prior_mean, result.prior_variance)
+    return terms
+
+
+def reconstruction_terms(
+    result: RollOut,
+    target: MotionState,
+    contacts: Float[Tensor, "windows steps 9"],
+    rest_joints: Float[Tensor, "windows 22 3"],
+) -> dict[str, Tensor]:
+    """Unweighted terms between a roll-out and the motion it should follow (means over elements)."""
+    found = result.states
+    joint_ids = list(CONTACT_JOINTS)
+    posed = _body_model_joints(found, rest_joints)
+    speed = found.joints_velocity[:, :, joint_ids].square().sum(-1)
+    return {
+        "transl": F.mse_loss(found.transl, target.transl),
+        "transl_velocity": F.mse_loss(found.transl_velocity, target.transl_velocity),
+        "root_rotmat": F.mse_loss(found.root_rotmat, target.root_rotmat),
+        "root_angular_velocity": F.mse_loss(found.root_angular_velocity, target.root_angular_velocity),
+        "body_rotmats": F.mse_loss(found.body_rotmats, target.body_rotmats),
+        "joints": F.mse_loss(found.joints, target.joints),
+        "joints_velocity": F.mse_loss(found.joints_velocity, target.joints_velocity),
+        "body_model_joints": F.mse_loss(posed, target.joints),
+        "joint_consistency": F.mse_loss(posed, found.joints),
+        "contact": F.binary_cross_entropy_with_logits(result.contact_logits, contacts),
+        "contact_velocity": (result.contact_logits.sigmoid() * speed).mean(),
+    }
+
+
+def gaussian_kl(
+    mean: Float[Tensor, "*batch 48"],
+    variance: Float[Tensor, "*batch 48"],
+    prior_mean: Float[Tensor, "*batch 48"],
+    prior_variance: Float[Tensor, "*batch 48"],
+) -> Float[Tensor, ""]:
+    """KL(posterior || prior), summed over the latent, averaged over the rest."""
+    ratio = variance / prior_variance
+    distance = (mean - prior_mean).square() / prior_variance
+    return 0.5 * (ratio + distance - 1 - ratio.log()).sum(-1).mean()
+
+
+def _body_model_joints(
+    states: MotionState, rest_joints: Float[Tensor, "windows 22 3"]
+) -> Float[Tensor, "windows steps 22 3"]:
+    windows, steps = states.transl.shape[:2]
+    rotmats = torch.cat([states.root_rotmat[:, :, None], states.body_rotmats], dim=2)
+    rest = rest_joints[:, None].expand(-1, steps, -1, -1)
+    _, places = forward_kinematics(rotmats.flatten(0, 1), rest.flatten(0, 1), SMPL_PARENTS)
+    return places.unflatten(0, (windows, steps)) + states.transl[:, :, None]
+
+
+def _weighted(terms: dict[str, Tensor], weights: MotionLossWeights, kl_ramp: float) -> Tensor:
+    total = sum(
+        getattr(weights, name) * value * (kl_ramp if name == "kl" else 1.0)
+        for name, value in terms.items()
+    )
+    assert isinstance(total, Tensor)
+    return total
