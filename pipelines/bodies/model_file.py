@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +55,42 @@ def read_skinned_arrays(path: Path) -> SkinnedArrays:
     return read
 
 
-def has_pickled_members(path: Path) -> bool:
-    """True when a plain reader of the npz would have to unpickle something."""
-    with np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            try:
-                archive[name]
-            except ValueError:
-                return True
-    return False
+def require_keys(path: Path, keys: Sequence[str]) -> bool:
+    """Check that an npz has all keys, reading headers only.
+
+    Returns:
+        True when a plain reader of the file would have to unpickle something.
+
+    Raises:
+        DataInvalid: not an npz, or a key is absent.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickled = {
+                name.removesuffix(".npy"): _holds_objects(archive, name) for name in archive.namelist()
+            }
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise DataInvalid(f"npz cannot be read: {error}", where=path) from None
+    absent = [key for key in keys if key not in pickled]
+    if absent:
+        raise DataInvalid(
+            f"body model lacks {', '.join(absent)}",
+            where=path,
+            found=", ".join(pickled),
+            fix="this is another kind of file; see docs/data-layout.md for the one to get",
+        )
+    return any(pickled.values())
+
+
+def _holds_objects(archive: zipfile.ZipFile, member: str) -> bool:
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        return bool(read(stream)[2].hasobject)
 
 
 def _read_members(path: Path) -> dict[str, Any]:
@@ -79,10 +108,13 @@ def _read_members(path: Path) -> dict[str, Any]:
     return {key: content[key] for key in SKINNING_KEYS}
 
 
-def _dense(array: Any) -> np.ndarray:
-    """float64; J_regressor is a sparse matrix in some releases."""
-    dense = array.toarray() if hasattr(array, "toarray") else array
-    return np.asarray(dense, np.float64)
+def plain_array(value: Any) -> np.ndarray:
+    """A dense array; J_regressor is a sparse matrix in some releases."""
+    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+
+
+def _dense(value: Any) -> np.ndarray:
+    return plain_array(value).astype(np.float64)
 
 
 def _check(read: SkinnedArrays, path: Path) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,15 +24,26 @@ from torch import Tensor
 from pipelines.bodies.files import BodyFiles
 from pipelines.bodies.joints import PICKED_SMPLX, SMPLX_PARENTS
 from pipelines.bodies.mesh import BodyMesh
-from pipelines.bodies.model_file import SkinnedArrays
+from pipelines.bodies.model_file import SKINNING_KEYS, SkinnedArrays, plain_array, require_keys
 from pipelines.bodies.skinning import Skinning, forward_kinematics, skinning_offset
 from pipelines.errors import BackendMissing, DataInvalid
 from pipelines.geometry.rotations import rotvec_to_rotmat
 from pipelines.records import Gender
+from pipelines.safe_pickle import load_npz_objects
 
 NUM_HAND_PCA = 12
 NUM_BETAS = 10
 NUM_EXPRESSION = 10
+_SMPLX_KEYS = (
+    *SKINNING_KEYS,
+    "hands_componentsl",
+    "hands_componentsr",
+    "hands_meanl",
+    "hands_meanr",
+    "lmk_faces_idx",
+    "lmk_bary_coords",
+)
+"""What smplx reads with PROX's options."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +115,8 @@ def load_smplx(files: BodyFiles, gender: Gender, dtype: torch.dtype = torch.floa
 
 @lru_cache(maxsize=4)
 def _load_smplx(path: Path, gender: Gender, dtype: torch.dtype) -> SmplxBody:
-    model = create_smplx(path, gender, dtype)
+    with _readable_by_smplx(path) as plain:
+        model = create_smplx(plain, gender, dtype)
     if tuple(model.parents.tolist()) != SMPLX_PARENTS:
         raise DataInvalid("not a SMPL-X file", where=path, found=f"{len(model.parents)} joints")
     faces = torch.as_tensor(model.faces.astype(np.int64))
@@ -141,6 +155,23 @@ def create_smplx(path: Path, gender: Gender, dtype: torch.dtype) -> Any:
             dtype=dtype,
             ext="npz",
         )
+
+
+@contextlib.contextmanager
+def _readable_by_smplx(path: Path) -> Iterator[Path]:
+    """The file itself, or a plain copy of the arrays smplx reads where the file holds pickles.
+
+    smplx would unpickle every member. Licensed releases hold dicts and sparse matrices, which our
+    restricted reader turns into plain arrays.
+    """
+    if not require_keys(path, _SMPLX_KEYS):
+        yield path
+        return
+    arrays = {name: plain_array(value) for name, value in load_npz_objects(path, _SMPLX_KEYS).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.name
+        np.savez(plain, allow_pickle=False, **arrays)
+        yield plain
 
 
 def _arrays(model: Any) -> SkinnedArrays:
