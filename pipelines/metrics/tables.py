@@ -170,12 +170,14 @@ def write_markdown(path: Path, table: MetricsTable) -> None:
 
 
 def format_value(value: float) -> str:
-    """Three or four significant digits; a dash for NaN."""
+    """About three significant digits; a dash for NaN."""
     if not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
     size = abs(value)
+    if size < 0.0005:
+        return "<0.001" if value > 0 else ">-0.001"
     if size >= 1000:
         return f"{value:.0f}"
     if size >= 100:

@@ -1,0 +1,127 @@
+"""Charts of a table and of a fit's energies; colour-blind safe, units on every axis."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipelines.artifacts import write_bytes
+from pipelines.metrics.definitions import definition_of
+from pipelines.metrics.evaluate import TRUTH
+from pipelines.metrics.summary import METHOD_TITLES, MetricsTable
+from pipelines.metrics.tables import format_value
+from pipelines.records import FittedSequence
+
+CHART_COLORS = {
+    "proxd": "#E69F00",
+    "prox_style": "#E69F00",
+    "vposer_t": "#999999",
+    "humor": "#56B4E9",
+    "prox_humor": "#0072B2",
+    TRUTH: "#009E73",
+}
+"""Okabe and Ito's colours."""
+HEADLINE_KEYS = (
+    "pen_pooled_v1",
+    "reproj_pooled_v1",
+    "reproj_truth_v1",
+    "v2v_v1.visible",
+    "v2v_v1.occluded",
+    "accel_error_v1",
+)
+
+
+def save_headline_chart(path: Path, table: MetricsTable, keys: Sequence[str] = HEADLINE_KEYS) -> Path:
+    """Bars of the headline metrics per method with their 95 % intervals; lower is better."""
+    shown = [key for key in keys if _has_bars(table, key)]
+    columns = min(3, max(len(shown), 1))
+    rows = max(math.ceil(len(shown) / columns), 1)
+    figure = Figure(figsize=(4.2 * columns, 2.6 * rows + 0.5), layout="constrained")
+    methods = [method for method in table.methods if method != TRUTH]
+    for place, key in enumerate(shown):
+        _bars(figure.add_subplot(rows, columns, place + 1), table, key, methods)
+    data = table.data
+    label = f"{data.kind} data{f', preset {data.preset}' if data.preset else ''}"
+    figure.suptitle(
+        f"{label}, {len(data.recordings)} recording(s), {data.num_frames} frames; lower is better",
+        fontsize=10,
+    )
+    return _save(path, figure)
+
+
+def save_energy_chart(path: Path, fit: FittedSequence) -> Path:
+    """Final raw value of every energy term over the frames or windows of one fit."""
+    terms = {name: np.asarray(values, np.float64) for name, values in fit.energies.items()}
+    columns = min(3, max(len(terms), 1))
+    rows = max(math.ceil(len(terms) / columns), 1)
+    figure = Figure(figsize=(4.2 * columns, 1.9 * rows + 0.5), layout="constrained")
+    for place, (name, values) in enumerate(sorted(terms.items())):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        flat = values.reshape(len(values), -1).sum(axis=1) if values.ndim else values[None]
+        per_frame = len(flat) == len(fit.frame_names)
+        color = CHART_COLORS.get(fit.method, "#0072B2")
+        axes.plot(flat, color=color, linewidth=1, marker="" if per_frame else "o", markersize=4)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("frame" if per_frame else "window", fontsize=8)
+        axes.tick_params(labelsize=7)
+    title = METHOD_TITLES.get(fit.method, fit.method)
+    figure.suptitle(f"{fit.recording}, {title}: unweighted energy at the end of the fit", fontsize=10)
+    return _save(path, figure)
+
+
+def _has_bars(table: MetricsTable, key: str) -> bool:
+    cells = (table.cell(method, key) for method in table.methods if method != TRUTH)
+    return any(cell is not None and math.isfinite(cell.value) for cell in cells)
+
+
+def _bars(axes: Any, table: MetricsTable, key: str, methods: Sequence[str]) -> None:
+    definition = definition_of(key)
+    _, _, subset = key.partition(".")
+    reach = 0.0
+    for place, method in enumerate(methods):
+        cell = table.cell(method, key)
+        if cell is None or not math.isfinite(cell.value):
+            continue
+        color = CHART_COLORS.get(method, "#CC79A7")
+        axes.barh(place, cell.value, color=color)
+        if cell.interval is not None:
+            low, high = cell.interval
+            axes.plot([low, high], [place, place], color="black", linewidth=1.2, marker="|")
+        end = max(cell.value, cell.interval[1]) if cell.interval is not None else cell.value
+        axes.annotate(
+            format_value(cell.value), (end, place), (4, -3), textcoords="offset points", fontsize=7
+        )
+        reach = max(reach, end)
+    truth = table.cell(TRUTH, key)
+    if key.startswith("reproj_pooled") and truth is not None and math.isfinite(truth.value):
+        axes.axvline(truth.value, color=CHART_COLORS[TRUTH], linestyle="--", linewidth=1)
+        axes.annotate(
+            "noise of the detections",
+            (truth.value, 1),
+            (3, -8),
+            fontsize=6,
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+        )
+    axes.set_yticks(range(len(methods)), [METHOD_TITLES.get(m, m) for m in methods], fontsize=7)
+    axes.set_ylim(len(methods) - 0.4, -0.75)
+    axes.set_xlim(0, 1.2 * reach if reach > 0 else 1)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.set_xlabel(f"{definition.unit}", fontsize=8)
+    axes.set_title(definition.title + (f", {subset} frames" if subset else ""), fontsize=9)
+
+
+def _save(path: Path, figure: Figure) -> Path:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    # No software version inside: equal input gives equal bytes.
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
+    return path
