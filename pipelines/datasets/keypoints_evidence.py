@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pipelines.bodies.joints import BODY25_FROM_SMPLX
 from pipelines.bodies.smplx_model import load_smplx
 from pipelines.datasets.keypoints_frame import KeypointsSample
-from pipelines.datasets.openpose import NUM_KEYPOINTS, read_people
+from pipelines.datasets.openpose import NUM_KEYPOINTS, read_people, without_broken
 from pipelines.datasets.proxd import BODY_KEYS, read_released_fit
 from pipelines.errors import DataInvalid, DataMissing, PipelineError
 from pipelines.geometry.cameras import project_pinhole
@@ -35,7 +35,8 @@ def _sample(
 ) -> KeypointsSample:
     people, person = np.zeros((0, NUM_KEYPOINTS, 3)), None
     try:
-        people = read_people(dataset.layout.file(recording, "keypoints", name))
+        stored = read_people(dataset.layout.file(recording, "keypoints", name))
+        people, _ = without_broken(stored)
         person = dataset.person_mask(recording, name)
     except (DataInvalid, DataMissing) as error:
         logger.debug("%s: no evidence from %s: %s", recording, name, error.what)

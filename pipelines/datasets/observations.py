@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
@@ -23,13 +22,8 @@ from pipelines.datasets.images import (
 from pipelines.datasets.keypoints_frame import read_as
 from pipelines.datasets.kinect import DepthRegistration, resample_points
 from pipelines.datasets.layout import ProxLayout
-from pipelines.datasets.openpose import (
-    NUM_KEYPOINTS,
-    choose_person,
-    confident_body,
-    on_mask,
-    read_people,
-)
+from pipelines.datasets.openpose import NUM_KEYPOINTS, confident_body, read_people, without_broken
+from pipelines.datasets.people import choose_person, own_mask
 from pipelines.datasets.settings import KeypointsFrame, ProxSettings
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.records import FRAME_OK, FrameStatus
@@ -98,9 +92,10 @@ class FrameReader:
         if person is not None and not in_mask:
             reason = "no_person"
         reason = reason or depth_reason or ("no_depth" if not has_points else FRAME_OK)
-        if reason in {"no_person", "no_depth"}:
-            self.skipped[reason] += 1
         usable = has_points or has_keypoints
+        self.skipped["mask_without_person"] += person is not None and not in_mask
+        self.skipped["no_depth"] += in_mask and not depth_reason and not has_points
+        self.skipped["no_person"] += not usable and reason == "no_person"
         return FrameObservation(
             points_camera=self._resample(points if has_points else points[:0], frame_name),
             num_points=len(points) if has_points else 0,
@@ -136,24 +131,26 @@ class FrameReader:
         if people is None or len(people) == 0:
             self.skipped["no_keypoints"] += reason == FRAME_OK
             return np.zeros((NUM_KEYPOINTS, 3)), person
+        people, broken = without_broken(people)
+        self.skipped["keypoints_not_finite"] += broken
         people = read_as(people, self._keypoints_frame, settings.color_size_px[0])
+        threshold = settings.keypoint_min_confidence
         in_color = person if settings.person_mask == "color" else None
-        chosen = choose_person(people, in_color, self._previous, settings.keypoint_min_confidence)
+        chosen = choose_person(people, in_color, self._previous, threshold)
+        confident = [len(confident_body(one, threshold)[1]) for one in people]
         others = [
-            pixels
-            for row, keypoints in enumerate(people)
-            for pixels, rows in [confident_body(keypoints, settings.keypoint_min_confidence)]
-            if row != chosen and len(rows) >= settings.person_min_keypoints
+            one
+            for row, one in enumerate(people)
+            if row != chosen and confident[row] >= settings.person_min_keypoints
         ]
-        if others:
-            self.skipped["several_people"] += 1
-        mine, rows = confident_body(people[chosen], settings.keypoint_min_confidence)
-        if len(rows) >= settings.person_min_keypoints:
+        if confident[chosen] >= settings.person_min_keypoints:
             self._previous = people[chosen]
         else:
             self.skipped["no_keypoints"] += 1
+        if others:
+            self.skipped["several_people"] += 1
         if others and in_color is not None:
-            person = without_others(in_color, mine, np.concatenate(others))
+            person = own_mask(in_color, people[chosen], others, threshold)
         return people[chosen], person
 
     def _resample(
@@ -175,22 +172,6 @@ class FrameReader:
             status = invalid
         self.skipped[status] += 1
         return None, status
-
-
-def without_others(
-    person: Bool[np.ndarray, "height width"],
-    mine: Float[np.ndarray, "points 2"],
-    others: Float[np.ndarray, "points 2"],
-) -> Bool[np.ndarray, "height width"]:
-    """Drop the connected parts of a mask that hold keypoints of other people and none of ours."""
-    _, parts = cv2.connectedComponents(person.astype(np.uint8), connectivity=8)
-
-    def parts_under(pixels: Float[np.ndarray, "points 2"]) -> set[int]:
-        column, row = np.rint(pixels[on_mask(pixels, person)]).astype(np.int64).T
-        return set(parts[row, column].tolist())
-
-    foreign = parts_under(others) - parts_under(mine)
-    return person & ~np.isin(parts, list(foreign)) if foreign else person
 
 
 def count_color_defects(

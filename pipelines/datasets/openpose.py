@@ -1,4 +1,4 @@
-"""OpenPose keypoints in PROX's row order, their mirror image, and which of several people is ours."""
+"""OpenPose keypoints in PROX's row order, and their mirror image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _TINY = 1e-9
 def read_people(path: Path) -> Float[np.ndarray, "people 118 3"]:
     """Every detected person: x, y (pixels of the image OpenPose saw), confidence.
 
-    Hands or face that OpenPose did not run on have confidence 0, like single missing points.
+    Hands or face that OpenPose did not run on have confidence 0, like single missing points. Numbers
+    are as stored, so they may be NaN; see `without_broken`.
 
     Raises:
         DataMissing: no such file.
@@ -51,9 +52,15 @@ def parse_people(content: Any, source: object) -> Float[np.ndarray, "people 118 
     for row, person in enumerate(people):
         for field, count, target, chosen in _FIELDS:
             keypoints[row, target] = _triples(person, field, count, source)[chosen]
-    broken = ~np.isfinite(keypoints).all(axis=-1) | (keypoints[..., 2] < 0)
-    keypoints[broken] = 0.0
     return keypoints
+
+
+def without_broken(
+    people: Float[np.ndarray, "people 118 3"],
+) -> tuple[Float[np.ndarray, "people 118 3"], int]:
+    """NaN, infinite and negatively confident keypoints become "not found" (0, 0, 0); and their count."""
+    broken = ~np.isfinite(people).all(axis=-1) | (people[..., 2] < 0)
+    return np.where(broken[..., None], 0.0, people), int(broken.sum())
 
 
 def mirror_keypoints(
@@ -92,45 +99,6 @@ def on_mask(
     hit = np.zeros(len(pixels), dtype=bool)
     hit[inside] = person[row[inside], column[inside]]
     return hit
-
-
-def choose_person(
-    people: Float[np.ndarray, "people 118 3"],
-    person: Bool[np.ndarray, "height width"] | None,
-    previous: Float[np.ndarray, "118 3"] | None,
-    min_confidence: float,
-) -> int:
-    """Row of the person whose confident keypoints overlap the mask most.
-
-    Ties (two people on one mask, or no mask) go to the one nearer to the person of the frame before,
-    then to the one with more confidence in total. HuMoR takes the first of the file.
-    """
-    scores: list[tuple[float, float, float]] = []
-    for keypoints in people:
-        points = confident_body(keypoints, min_confidence)[0]
-        overlap = int(on_mask(points, person).sum()) if person is not None else 0
-        scores.append(
-            (
-                float(overlap),
-                -_distance(keypoints, previous, min_confidence),
-                float(keypoints[BODY_ROWS, 2].sum()),
-            )
-        )
-    return max(range(len(scores)), key=scores.__getitem__)
-
-
-def _distance(
-    keypoints: Float[np.ndarray, "118 3"],
-    previous: Float[np.ndarray, "118 3"] | None,
-    min_confidence: float,
-) -> float:
-    if previous is None:
-        return 0.0
-    both = np.minimum(keypoints[BODY_ROWS, 2], previous[BODY_ROWS, 2]) >= max(min_confidence, _TINY)
-    if not both.any():
-        return float("inf")
-    offsets = keypoints[BODY_ROWS, :2][both] - previous[BODY_ROWS, :2][both]
-    return float(np.median(np.linalg.norm(offsets, axis=1)))
 
 
 def _triples(person: Any, field: str, count: int, source: object) -> Float[np.ndarray, "points 3"]:

@@ -281,7 +281,9 @@ class ProxDataset:
         finding: KeypointsFrameFinding,
     ) -> dict[str, int]:
         rows = self._range(recording)
-        counts = dict(reader.skipped) | count_color_defects(self.layout, recording, table, rows)
+        counts = {k: v for k, v in reader.skipped.items() if v} | count_color_defects(
+            self.layout, recording, table, rows
+        )
         left_out = len(table) - len(table.names[rows])
         others = {
             "unrecognised_file_names": len(table.unrecognised),
