@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from pipelines.bodies.correspondence import NUM_SMPLH_VERTICES, read_transfer_matrix
 from pipelines.bodies.files import BodyFiles
-from pipelines.bodies.transfer import NUM_SMPLH_VERTICES, read_transfer_matrix
 from pipelines.errors import DataInvalid, DataMissing
 
 CONTACT_PARTS = ("L_Leg", "R_Leg", "L_Hand", "R_Hand", "back", "gluteus", "thighs")

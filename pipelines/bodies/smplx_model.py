@@ -81,10 +81,19 @@ class SmplxBody:
         transl: Float[Tensor, "frames 3"],
     ) -> BodyMesh:
         """Vertices and 127 joints; every parameter is given, so any batch size works."""
-        left = left_hand_pose @ self.left_hand_components + self.left_hand_mean
-        right = right_hand_pose @ self.right_hand_components + self.right_hand_mean
-        pose = [global_orient, body_pose, jaw_pose, leye_pose, reye_pose, left, right]
-        rotmats = rotvec_to_rotmat(torch.cat(pose, dim=1).unflatten(1, (-1, 3)))
+        fingers = self.hand_rotvecs(left_hand_pose, right_hand_pose)
+        pose = torch.cat([global_orient, body_pose, jaw_pose, leye_pose, reye_pose], dim=1)
+        rotvecs = torch.cat([pose.unflatten(1, (-1, 3)), fingers], dim=1)
+        return self.from_rotmats(betas, expression, rotvec_to_rotmat(rotvecs), transl)
+
+    def from_rotmats(
+        self,
+        betas: Float[Tensor, "frames 10"],
+        expression: Float[Tensor, "frames 10"],
+        rotmats: Float[Tensor, "frames 55 3 3"],
+        transl: Float[Tensor, "frames 3"],
+    ) -> BodyMesh:
+        """Vertices and 127 joints from local rotation matrices of all joints (pelvis first)."""
         shape = torch.cat([betas, expression], dim=1)
         rest = self.skinning.rest_joints(shape)
         rotation, places = forward_kinematics(rotmats, rest, self.skinning.parents)
@@ -94,6 +103,14 @@ class SmplxBody:
         landmarks = (corners * self.landmark_weights[..., None]).sum(dim=2)
         joints = [places + transl[:, None], vertices[:, self.picked], landmarks]
         return BodyMesh(vertices, torch.cat(joints, dim=1))
+
+    def hand_rotvecs(
+        self, left_hand_pose: Float[Tensor, "frames 12"], right_hand_pose: Float[Tensor, "frames 12"]
+    ) -> Float[Tensor, "frames 30 3"]:
+        """Rotation vectors of the finger joints, left then right: components and hand mean."""
+        left = left_hand_pose @ self.left_hand_components + self.left_hand_mean
+        right = right_hand_pose @ self.right_hand_components + self.right_hand_mean
+        return torch.cat([left, right], dim=1).unflatten(1, (-1, 3))
 
     def rest_pelvis(
         self, betas: Float[Tensor, "frames 10"], expression: Float[Tensor, "frames 10"]

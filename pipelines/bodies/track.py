@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from pipelines.bodies.correspondence import smplx_to_smplh_vertices
 from pipelines.bodies.files import BodyFiles
 from pipelines.bodies.joints import BODY25_FROM_SMPLH, BODY25_FROM_SMPLX, SMPL_BODY_JOINTS
 from pipelines.bodies.model import load_smplh, load_smplx
-from pipelines.bodies.transfer import smplx_to_smplh_vertices
 from pipelines.records import (
     BodyTrack,
     FittedSequence,
