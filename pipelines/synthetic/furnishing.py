@@ -13,12 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from pipelines.synthetic.furniture import FurnitureNeed
-from pipelines.synthetic.primitives import Solid
+from pipelines.synthetic.primitives import Solid, Triple, triple
 from pipelines.synthetic.rooms import clearance, draw_color
 
 _SUNK_M = 0.30
 """How far furniture reaches into the floor solid."""
-Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +29,30 @@ class Extra:
     reach_m: float
 
 
+Pieces = tuple[list[Solid], list[Extra]]
+
+
 def block(
-    name: str, low: Sequence[float], high: Sequence[float], color: Color, rounding_m: float = 0.02
+    name: str,
+    low: Sequence[float | int],
+    high: Sequence[float | int],
+    color: Triple,
+    rounding_m: float = 0.02,
 ) -> Solid:
     """A box from two corners, local frame; parts that stand on the floor reach into it."""
     bottom = -_SUNK_M if low[2] <= 0 else low[2]
     first, last = np.array([low[0], low[1], bottom]), np.array(high, np.float64)
     half, center = (last - first) / 2, (last + first) / 2
     rounding = float(min(rounding_m, 0.45 * half.min()))
-    x, y, z = center.tolist()
-    a, b, c = half.tolist()
-    return Solid(name, "box", (x, y, z), (a, b, c), rounding_m=rounding, color=color)
+    return Solid(name, "box", triple(center), triple(half), rounding_m=rounding, color=color)
 
 
-def post(name: str, radius_m: float, top_m: float, color: Color, bottom_m: float = -_SUNK_M) -> Solid:
+def post(name: str, radius_m: float, top_m: float, color: Triple, bottom_m: float = -_SUNK_M) -> Solid:
     """An upright cylinder at the origin, local frame."""
     half = (top_m - bottom_m) / 2
     rounding = float(min(0.01, 0.4 * half, 0.4 * radius_m))
-    size = (radius_m, radius_m, half)
-    return Solid(name, "cylinder", (0.0, 0.0, bottom_m + half), size, rounding_m=rounding, color=color)
+    place, size = triple((0, 0, bottom_m + half)), triple((radius_m, radius_m, half))
+    return Solid(name, "cylinder", place, size, rounding_m=rounding, color=color)
 
 
 def furnish(
@@ -72,9 +76,7 @@ def furnish(
     return placed
 
 
-def _seat(
-    need: FurnitureNeed, color: Color, rng: np.random.Generator
-) -> tuple[list[Solid], list[Extra]]:
+def _seat(need: FurnitureNeed, color: Triple, rng: np.random.Generator) -> Pieces:
     depth, width, height = need.size_m[0] / 2, need.size_m[1] / 2, need.size_m[2]
     support = [block("seat", (-depth, -width, 0), (depth, width, height), color, 0.03)]
     style = str(rng.choice(["stool", "chair", "sofa"], p=[0.2, 0.3, 0.5]))
@@ -87,19 +89,17 @@ def _seat(
         support.append(block("back rest", (rear, -width, 0), (-depth, width, top), color, 0.015))
     elif style != "stool":
         low, high = (-depth - 0.14, -width, 0), (-depth, width, height + rng.uniform(0.3, 0.5))
-        extras.append(Extra(block("back rest", low, high, color, 0.04), (-1, 0), 0.12))
+        extras.append(Extra(block("back rest", low, high, color, 0.04), (-1.0, 0.0), 0.12))
     if style == "sofa":
         top = height + rng.uniform(0.14, 0.24)
         for side in (-1, 1):
             edges = sorted((side * width, side * (width + 0.16)))
             arm = block("arm rest", (-depth - 0.1, edges[0], 0), (depth, edges[1], top), color, 0.04)
-            extras.append(Extra(arm, (0, side), 0.25))
+            extras.append(Extra(arm, (0.0, float(side)), 0.25))
     return support, extras
 
 
-def _table(
-    need: FurnitureNeed, color: Color, rng: np.random.Generator
-) -> tuple[list[Solid], list[Extra]]:
+def _table(need: FurnitureNeed, color: Triple, rng: np.random.Generator) -> Pieces:
     depth, width, height = need.size_m[0] / 2, need.size_m[1] / 2, need.size_m[2]
     solids = [block("table top", (-depth, -width, height - 0.04), (depth, width, height), color, 0.008)]
     if rng.random() < 0.4:
@@ -114,13 +114,13 @@ def _table(
     return solids, []
 
 
-def _bed(need: FurnitureNeed, color: Color, rng: np.random.Generator) -> tuple[list[Solid], list[Extra]]:
+def _bed(need: FurnitureNeed, color: Triple, rng: np.random.Generator) -> Pieces:
     depth, width, height = need.size_m[0] / 2, need.size_m[1] / 2, need.size_m[2]
     bed = [block("bed", (-depth, -width, 0), (depth, width, height), color, 0.04)]
     side = int(rng.choice([-1, 1]))
     edges = sorted((side * width, side * (width + 0.08)))
     low, high = (-depth, edges[0], 0), (depth, edges[1], height + 0.4)
-    return bed, [Extra(block("head board", low, high, color), (0, side), 0.3)]
+    return bed, [Extra(block("head board", low, high, color), (0.0, float(side)), 0.3)]
 
 
 def _slide_clear(

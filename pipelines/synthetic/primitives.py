@@ -19,34 +19,37 @@ INFINITE_M = 50.0
 """Half size of the blocks that stand for half spaces (floor, walls): larger than any room."""
 
 
+Triple = tuple[float, float, float]
+
+
+def triple(values: Sequence[float | int] | Float[np.ndarray, "3"]) -> Triple:
+    """Three plain floats."""
+    a, b, c = (float(value) for value in values)
+    return a, b, c
+
+
 @dataclass(frozen=True, slots=True)
 class Solid:
     """One solid in the room frame (z up, floor at z = 0), metres."""
 
     name: str
     footprint: Literal["box", "cylinder"]
-    center: tuple[float, float, float]
-    half_size: tuple[float, float, float]
+    center: Triple
+    half_size: Triple
     """Half lengths along the solid's own x, y and z before turning; a cylinder's radius is the first."""
     yaw_rad: float = 0.0
     rounding_m: float = 0.0
-    color: tuple[float, float, float] = (0.6, 0.6, 0.6)
+    color: Triple = (0.6, 0.6, 0.6)
     """RGB in 0..1."""
-    scanned: bool = True
-    """False for parts no scanner sees (never meshed)."""
     front: str = ""
     """Walls and floor: the one side that is meshed, such as "+x"; empty for all sides."""
 
-    def moved(self, yaw_rad: float, shift: Sequence[float]) -> Solid:
+    def moved(self, yaw_rad: float, shift: Sequence[float | int]) -> Solid:
         """The same solid turned about the origin's z axis, then shifted."""
         c, s = np.cos(yaw_rad), np.sin(yaw_rad)
         x, y, z = self.center
-        center = (
-            float(c * x - s * y + shift[0]),
-            float(s * x + c * y + shift[1]),
-            float(z + shift[2]),
-        )
-        return replace(self, center=center, yaw_rad=self.yaw_rad + yaw_rad)
+        center = triple((c * x - s * y + shift[0], s * x + c * y + shift[1], z + shift[2]))
+        return replace(self, center=center, yaw_rad=float(self.yaw_rad + yaw_rad))
 
     def footprint_distance(
         self, x: Float[np.ndarray, "*shape"], y: Float[np.ndarray, "*shape"]

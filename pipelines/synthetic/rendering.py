@@ -94,10 +94,9 @@ def _image_box(
     if len(ahead) == 0:
         return None
     pixels = camera.project_camera(ahead)
-    left, top = np.floor(pixels.min(axis=0)).astype(int) - 2
-    right, bottom = np.ceil(pixels.max(axis=0)).astype(int) + 3
-    left, top = max(left, 0), max(top, 0)
-    right, bottom = min(right, camera.width_px), min(bottom, camera.height_px)
+    low, high = np.floor(pixels.min(axis=0)).astype(int) - 2, np.ceil(pixels.max(axis=0)).astype(int) + 3
+    left, top = max(int(low[0]), 0), max(int(low[1]), 0)
+    right, bottom = min(int(high[0]), camera.width_px), min(int(high[1]), camera.height_px)
     return (top, bottom, left, right) if top < bottom and left < right else None
 
 

@@ -15,11 +15,12 @@ from jaxtyping import Float
 from pipelines.errors import FittingFailed
 from pipelines.geometry.meshes import RayCaster
 from pipelines.geometry.transforms import invert, rigid, transform_points
-from pipelines.synthetic.primitives import INFINITE_M, Solid, tessellate, union_distance
+from pipelines.synthetic.primitives import INFINITE_M, Solid, Triple, tessellate, triple, union_distance
 from pipelines.synthetic.visibility import merge_meshes
 
 CONTACT_TOLERANCE_M = 0.005
 WALL_HEIGHT_M = 2.6
+_FLOOR_COLOR = (0.58, 0.47, 0.36)
 _PALETTE = (
     (0.55, 0.36, 0.22), (0.70, 0.60, 0.45), (0.30, 0.33, 0.38), (0.52, 0.20, 0.18),
     (0.22, 0.36, 0.32), (0.75, 0.73, 0.70), (0.25, 0.27, 0.45), (0.80, 0.70, 0.30),
@@ -80,13 +81,8 @@ class BodySweep:
 
 def floor_solid() -> Solid:
     """Everything below z = 0."""
-    return Solid(
-        "floor",
-        "box",
-        (0, 0, -INFINITE_M),
-        (INFINITE_M, INFINITE_M, INFINITE_M),
-        color=(0.58, 0.47, 0.36),
-    )
+    size = (INFINITE_M, INFINITE_M, INFINITE_M)
+    return Solid("floor", "box", (0.0, 0.0, -INFINITE_M), size, color=_FLOOR_COLOR)
 
 
 def occlusion_mesh(solids: Sequence[Solid]) -> RayCaster | None:
@@ -136,25 +132,22 @@ def walls_and_floor(
     high = contents[:, :2].max(axis=0) + rng.uniform(0.35, 0.8, 2)
     middle, half = (low + high) / 2, (high - low) / 2
     solids = [floor_solid()]
-    patch = Solid("floor", "box", (middle[0], middle[1], -0.05), (half[0], half[1], 0.05), front="+z")
-    surfaces = [replace(patch, color=solids[0].color)]
-    tint = tuple(float(c) for c in np.clip(rng.uniform(0.68, 0.88) + rng.uniform(-0.06, 0.06, 3), 0, 1))
-    for axis in range(2):
-        for sign in (-1, 1):
-            name = f"{'+' if sign > 0 else '-'}{'xy'[axis]}"
-            if name == open_side:
-                continue
-            edge = high[axis] if sign > 0 else low[axis]
-            center, size = (
-                [middle[0], middle[1], WALL_HEIGHT_M / 2],
-                [half[0], half[1], WALL_HEIGHT_M / 2],
-            )
-            center[axis], size[axis] = edge + sign * 0.05, 0.05
-            inward = name.translate(str.maketrans("+-", "-+"))
-            wall = Solid(f"wall{name}", "box", tuple(center), tuple(size), color=tint, front=inward)
-            surfaces.append(wall)
-            center[axis] = edge + sign * INFINITE_M
-            solids.append(Solid(f"wall{name}", "box", tuple(center), (INFINITE_M,) * 3, color=tint))
+    place, size = triple((*middle, -0.05)), triple((*half, 0.05))
+    surfaces = [Solid("floor", "box", place, size, color=_FLOOR_COLOR, front="+z")]
+    color = triple(np.clip(rng.uniform(0.68, 0.88) + rng.uniform(-0.06, 0.06, 3), 0, 1))
+    for side in ("-x", "+x", "-y", "+y"):
+        if side == open_side:
+            continue
+        axis, sign = "xy".index(side[1]), 1 if side[0] == "+" else -1
+        center, extent = np.append(middle, WALL_HEIGHT_M / 2), np.append(half, WALL_HEIGHT_M / 2)
+        extent[axis] = 0.05
+        edge = high[axis] if sign > 0 else low[axis]
+        center[axis] = edge + sign * 0.05
+        inward = side.translate(str.maketrans("+-", "-+"))
+        patch = Solid(f"wall{side}", "box", triple(center), triple(extent), color=color, front=inward)
+        surfaces.append(patch)
+        center[axis] = edge + sign * INFINITE_M
+        solids.append(replace(patch, center=triple(center), half_size=(INFINITE_M,) * 3, front=""))
     return solids, surfaces, np.append(low, 0.0), np.append(high, WALL_HEIGHT_M)
 
 
@@ -166,8 +159,7 @@ def world_pose(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
     return rigid(rotmat, np.array([*rng.uniform(-0.6, 0.6, 2), -rng.uniform(0.35, 1.05)]))
 
 
-def draw_color(rng: np.random.Generator) -> tuple[float, float, float]:
+def draw_color(rng: np.random.Generator) -> Triple:
     """A furniture colour."""
     base = np.array(_PALETTE[rng.integers(len(_PALETTE))])
-    r, g, b = np.clip(base + rng.uniform(-0.06, 0.06, 3), 0.05, 0.95)
-    return float(r), float(g), float(b)
+    return triple(np.clip(base + rng.uniform(-0.06, 0.06, 3), 0.05, 0.95))

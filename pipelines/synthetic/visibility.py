@@ -58,7 +58,7 @@ def inside_image(
 
 
 def merge_meshes(
-    parts: list[tuple[Float[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"]]],
+    parts: list[tuple[Float[np.ndarray, "_ 3"], Int[np.ndarray, "_ 3"]]],
 ) -> tuple[Float[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"], Int[np.ndarray, " faces"]]:
     """One mesh of many, with the part each face came from."""
     offsets = np.cumsum([0] + [len(vertices) for vertices, _ in parts])
