@@ -22,7 +22,7 @@ _LEVEL_COSINE = 0.95
 _BIN_M = 0.02
 _PEAK_SHARE = 0.25
 """A level is substantial when its area is at least this share of the largest level's."""
-_FIT_BANDS_M = (0.06, 0.03, 0.02, 0.01, 0.01, 0.01)
+_FIT_BANDS_M = (0.2, 0.15, 0.1, 0.06, 0.06, 0.03, 0.02, 0.01, 0.01, 0.01)
 _MAX_UNIT_ERROR = 0.02
 _PLANE_ROWS = 10
 
