@@ -15,7 +15,6 @@ from pipelines.fitting.energies import JOINTS2D_SIGMA_PX
 from pipelines.fitting.jacobians import BodyResponse
 from pipelines.fitting.objective import Evaluation, StageObjective
 from pipelines.fitting.scene_energies import CONTACT_RHO_M
-from pipelines.geometry.meshes import vertex_normals
 
 SAMPLED_POINTS = 256
 SAMPLED_INSIDE = 128
@@ -74,9 +73,8 @@ def _points(
     every = max(1, count // SAMPLED_POINTS)
     ids = inputs.points.indices.flatten(0, 1)[:, ::every]
     weights = inputs.point_weights.reshape(-1, count)[:, ::every]
-    normals = vertex_normals(vertices, objective.models.body.faces, area_weighted=True)
     jacobian = response.vertices(ids, _pick(vertices, ids))
-    return every * _across_and_along(jacobian, _pick(normals, ids), weights, TANGENTIAL_SHARE)
+    return every * _across_and_along(jacobian, response.normals(ids), weights, TANGENTIAL_SHARE)
 
 
 def _keypoints(

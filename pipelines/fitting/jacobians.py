@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipelines.bodies.model import SmplhBody
 from pipelines.bodies.skinning import forward_kinematics
+from pipelines.geometry.meshes import vertex_normals
 from pipelines.motion_prior.pose_prior import PosePrior
 
 NUM_JOINTS = 22
@@ -38,6 +39,7 @@ class BodyResponse:
     """[j, k] = 1 where joint k is j or hangs below it."""
     shapes: Float[Tensor, "verts 3 betas"]
     joint_shapes: Float[Tensor, "22 3 betas"]
+    rest_normals: Float[Tensor, "verts 3"]
 
     @staticmethod
     def of(
@@ -67,6 +69,7 @@ class BodyResponse:
             below=_descendants(parents).to(rotation.dtype),
             shapes=skinning.blendshapes[:count].unflatten(1, (-1, 3)).permute(1, 2, 0),
             joint_shapes=joint_shapes,
+            rest_normals=_rest_normals(body),
         )
 
     def joints(self) -> Float[Tensor, "rows 22 3 columns"]:
@@ -88,6 +91,11 @@ class BodyResponse:
         shifted = (weights @ lever.flatten(2)).unflatten(2, (3, -1))
         by_beta = turned @ self.shapes[ids] + shifted
         return self._columns(positions, weights @ self.below.T, by_beta.reshape(rows, chosen, 3, -1))
+
+    def normals(self, ids: Int[Tensor, "rows chosen"]) -> Float[Tensor, "rows chosen 3"]:
+        """Outward normals of chosen vertices: those of the template, turned with the joints."""
+        turned = (self.weights[ids] @ self.rotation.flatten(2)).unflatten(2, (3, 3))
+        return (turned @ self.rest_normals[ids][..., None])[..., 0]
 
     def _columns(
         self,
@@ -124,6 +132,10 @@ def rotvec_turns(rotvecs: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 3 3"]:
     K = _cross_matrix(rotvecs)
     identity = torch.eye(3, dtype=rotvecs.dtype)
     return identity + (1 - angle.cos()) / angle**2 * K + (angle - angle.sin()) / angle**3 * (K @ K)
+
+
+def _rest_normals(body: SmplhBody) -> Float[Tensor, "verts 3"]:
+    return vertex_normals(body.skinning.template, body.faces, area_weighted=True)
 
 
 def _cross_matrix(vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:

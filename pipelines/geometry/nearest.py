@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 _ROUNDING_M = 2e-6
-_WORTH_LISTS_M = 0.006
+_WORTH_LISTS_M = 0.003
 _TOO_MANY_DOUBTS = 0.25
 
 
@@ -56,7 +56,7 @@ class NearestCache:
         self, queries: Float[Tensor, "queries 3"], targets: Float[Tensor, "targets 3"]
     ) -> Int[Tensor, " queries"] | None:
         lists = self._lists
-        assert lists is not None  # noqa: S101
+        assert lists is not None
         nearest, doubtful = lists.nearest(queries, targets)
         count = int(doubtful.sum())
         if count > _TOO_MANY_DOUBTS * len(queries):
