@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipelines.synthetic.footsteps import FootPlan, Plant
-from pipelines.synthetic.inverse_kinematics import rotmat_about
+from pipelines.synthetic.inverse_kinematics import rotmat_about, rotmat_to_rotvec, rotvec_to_rotmat
 from pipelines.synthetic.performance import ArmGoal, LegGoal, Performance, bend
 from pipelines.synthetic.rig import LEFT, SIDES, WORLD_FROM_REST, WORLD_UP, BodyRig, Side
 from pipelines.synthetic.tracks import KeyTrack, sway
@@ -89,6 +89,8 @@ class Choreography:
     )
     unrest: KeyTrack = field(default_factory=lambda: KeyTrack((1.0,)))
     """Scale of the pelvis sway; small where the body rests on furniture."""
+    legs_rest: KeyTrack = field(default_factory=lambda: KeyTrack((0.0,)))
+    """1 while free legs lie on the bed."""
     support: KeyTrack = field(default_factory=lambda: KeyTrack((0.0,)))
     """1 while the trunk rests on furniture."""
     plans: tuple[FootPlan, FootPlan] = field(default_factory=lambda: (FootPlan(), FootPlan()))
@@ -169,8 +171,8 @@ class Choreography:
             self.time_s,
             last.strike_rad,
             last.strike_s,
-            push_rad=0.3 if shuffle else 0.5,
-            push_s=min(0.16, 0.6 * (self.time_s - last.begin_s)),
+            push_rad=0.3 if shuffle else 0.75,
+            push_s=min(0.16 if shuffle else 0.34, 0.6 * (self.time_s - last.begin_s)),
             lift_m=lift_m,
         )
         begin = self.time_s
@@ -317,6 +319,7 @@ class Choreography:
             palm=palm[:, :3],
             palm_weight=np.clip(palm[:, 3], 0, 1),
             elbow=curve(self.elbow[side]) + noise(3) * 0.03,
+            lift_m=np.zeros(len(palm)),
         )
 
     def _first_side(self, waypoints: Sequence[tuple[float, float, float]]) -> Side:
@@ -331,9 +334,23 @@ class Choreography:
             self.hang[arm].key(self.time_s + 0.9 * seconds, [0.06 + forward, 0.2, up])
 
 
+def recline_rotvec(heading_rad: float, head_to: float, back_rad: float = 0.0) -> Float[np.ndarray, "3"]:
+    """World rotation vector from sitting upright to lying on the back along the bed.
+
+    Args:
+        heading_rad: where the seated person faces (out of the bed).
+        head_to: +1 = the head comes to lie on his left, -1 = on his right.
+        back_rad: how far short of lying flat the trunk stays.
+    """
+    c, s = np.cos(heading_rad), np.sin(heading_rad)
+    forward, left, up = np.array([c, s, 0.0]), np.array([-s, c, 0.0]), WORLD_UP
+    flat = np.stack([head_to * forward, head_to * left, up], axis=1)  # rest left, up, forward
+    seated = np.stack([left, up, forward], axis=1)
+    raised = rotmat_about(flat[:, 0], np.array(back_rad)) @ flat
+    return np.asarray(rotmat_to_rotvec(raised @ seated.T))
+
+
 def _turned(
     recline: Float[np.ndarray, "frames 3"], upright: Float[np.ndarray, "frames 3 3"]
 ) -> Float[np.ndarray, "frames 3 3"]:
-    from pipelines.synthetic.inverse_kinematics import rotvec_to_rotmat
-
     return rotvec_to_rotmat(recline) @ upright

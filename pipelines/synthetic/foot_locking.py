@@ -83,7 +83,9 @@ def _flat_pitch(
     return float(np.median(pitch[calm]))
 
 
-def _roll_in_stance(level: Float[np.ndarray, " frames"], from_start: bool) -> Float[np.ndarray, " frames"]:
+def _roll_in_stance(
+    level: Float[np.ndarray, " frames"], from_start: bool
+) -> Float[np.ndarray, " frames"]:
     """Toes come down, foot lies flat, heel goes up: exactly zero in between, monotone on both sides."""
     share = minimum_jerk(np.clip((np.abs(level) - _FLAT_BAND_RAD) / (2 * _FLAT_BAND_RAD), 0, 1))
     rolled = level * share

@@ -14,12 +14,12 @@ from pipelines.bodies.model import SmplxBody, load_smplx
 from pipelines.errors import SettingsInvalid
 from pipelines.records import Gender, SmplxParameters
 from pipelines.synthetic.choreography import Choreography
-from pipelines.synthetic.families import reaching, seats
+from pipelines.synthetic.families import lying, reaching, seats, turning
 from pipelines.synthetic.families.family import MotionFamily
 from pipelines.synthetic.furniture import FurnitureNeed
 from pipelines.synthetic.hands import hand_poses
 from pipelines.synthetic.rig import build_rig
-from pipelines.synthetic.settling import fit_furniture, settle
+from pipelines.synthetic.settling import Actor, Support, fit_furniture, settle
 from pipelines.synthetic.skin import smplx_parameters
 from pipelines.synthetic.walk_solver import solve_walk
 from pipelines.synthetic.walks import (
@@ -36,7 +36,8 @@ FRAME_RATE_HZ: Final = 30
 WALK: Final = "walk"
 
 PROCEDURAL: Final[dict[str, MotionFamily]] = {
-    family.name: family for family in (*seats.FAMILIES, *reaching.FAMILIES)
+    family.name: family
+    for family in (*seats.FAMILIES, *reaching.FAMILIES, *turning.FAMILIES, *lying.FAMILIES)
 }
 HELD_OUT_FAMILIES: Final = (
     WALK,
@@ -139,8 +140,11 @@ def _make_procedural(
     performance = choreography.perform(num_frames, FRAME_RATE_HZ)
     flatness = choreography.flat_hands.evaluate(num_frames, FRAME_RATE_HZ, 0.1)
     hands = hand_poses(body, rng, flatness, FRAME_RATE_HZ)
-    support = choreography.support.evaluate(num_frames, FRAME_RATE_HZ, 0.0)[:, 0]
-    settled = settle(rig, body, performance, betas, hands, support, blocks)
+    support = Support(
+        choreography.support.evaluate(num_frames, FRAME_RATE_HZ, 0.0)[:, 0],
+        choreography.legs_rest.evaluate(num_frames, FRAME_RATE_HZ, 0.0)[:, 0],
+    )
+    settled = settle(Actor(rig, body, betas, hands), performance, support, blocks)
     return MotionClip(
         name=family,
         family=family,

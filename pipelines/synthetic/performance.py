@@ -50,7 +50,8 @@ from pipelines.synthetic.tracks import smooth_lower_envelope
 COLLAR_SHARE = 0.24
 """Share of the arm's turn away from the T-pose that the collar takes (a stiff collar looks square)."""
 SPINE_SHARES = (0.32, 0.36, 0.32)
-_LEG_SLACK = 0.997
+_SOFT_REACH = 0.9
+_LEG_SLACK = 0.995
 """Share of the stretched leg that a planted foot may ask for."""
 
 
@@ -71,6 +72,8 @@ class ArmGoal:
     """0 = the palm follows the forearm, 1 = it faces `palm`."""
     elbow: Float[np.ndarray, "frames 3"]
     """Where the elbow points (forward, outward, up)."""
+    lift_m: Float[np.ndarray, " frames"]
+    """Height added to the target, so that the hand clears what lies below it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,12 +158,10 @@ def bend(angles: Float[np.ndarray, "frames 3"]) -> Float[np.ndarray, "frames 3 3
     return rotmat_about(REST_UP, angles[:, 2]) @ flexion @ right
 
 
-def heading_axes(rotation: Float[np.ndarray, "frames 3 3"]) -> Float[np.ndarray, "frames 3 3"]:
-    """Columns forward, left, up of a body part, forward made level where it is not steep."""
-    forward = rotation[:, :, 2] * np.array([1.0, 1.0, 0.0])
-    up = np.broadcast_to(WORLD_UP, forward.shape)
-    level = unit(forward)
-    return np.stack([level, np.cross(up, level), up], axis=-1)
+def level_axes(rotation: Float[np.ndarray, "frames 3 3"]) -> Float[np.ndarray, "frames 3 3"]:
+    """Columns forward, left, up of a body part after the smallest turn that sets it upright."""
+    upright = smallest_rotation(rotation[:, :, 1], WORLD_UP) @ rotation
+    return upright[:, :, [2, 0, 1]]
 
 
 def _solve_trunk(rotations: Float[np.ndarray, "frames 22 3 3"], goal: Performance) -> None:
@@ -213,13 +214,26 @@ def _solve_arm(
     for _ in range(2):  # the collar follows the arm, which starts at the collar's end
         shoulder = collar_place + apply(collar, rig.offsets[SHOULDER[side]])
         target = shoulder + hang + arm.in_world[:, None] * (arm.wrist - shoulder - hang)
+        target[:, 2] += arm.lift_m
         straight = apply(chest, rest.upper + rest.lower)
         collar = fraction_of(smallest_rotation(straight, target - shoulder), COLLAR_SHARE) @ chest
     shoulder = collar_place + apply(collar, rig.offsets[SHOULDER[side]])
+    target = shoulder + _within_reach(target - shoulder, rest.reach_m)
     upper, lower = solve_two_bone(rest, shoulder, target, pole)
     forearm, hand = _turn_palm(upper, lower, rest.lower, arm)
     rotations[:, COLLAR[side]], rotations[:, SHOULDER[side]] = collar, upper
     rotations[:, ELBOW[side]], rotations[:, WRIST[side]] = forearm, hand
+
+
+def _within_reach(
+    vectors: Float[np.ndarray, "frames 3"], reach_m: float
+) -> Float[np.ndarray, "frames 3"]:
+    """Shorten what is too far; it starts a little before the limit, so that elbows do not snap straight."""
+    length = np.linalg.norm(vectors, axis=1)
+    soft = (1 - _SOFT_REACH) * reach_m
+    over = np.maximum(length - _SOFT_REACH * reach_m, 0.0)
+    shortened = np.minimum(length, _SOFT_REACH * reach_m) + soft * (1 - np.exp(-over / soft))
+    return vectors * (shortened / np.maximum(length, 1e-6))[:, None]
 
 
 def _in_arm_axes(
@@ -228,7 +242,7 @@ def _in_arm_axes(
     upright: Float[np.ndarray, " frames"],
 ) -> Float[np.ndarray, "frames 3"]:
     own = apply(chest[:, :, [2, 0, 1]], vectors)
-    return own + upright[:, None] * (apply(heading_axes(chest), vectors) - own)
+    return own + upright[:, None] * (apply(level_axes(chest), vectors) - own)
 
 
 def _chest_place(

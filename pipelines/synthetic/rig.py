@@ -63,6 +63,10 @@ class SkinRegions:
     trunk: Int[np.ndarray, " trunk"]
     """Trunk, buttocks and upper thighs: what rests on seats and beds."""
     hands: tuple[Int[np.ndarray, " left"], Int[np.ndarray, " right"]]
+    forearms: tuple[Int[np.ndarray, " left_arm"], Int[np.ndarray, " right_arm"]]
+    """From the elbow to the finger tips."""
+    legs: tuple[Int[np.ndarray, " left_leg"], Int[np.ndarray, " right_leg"]]
+    """From the middle of the thigh down."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,11 +215,20 @@ def _measure_foot(
 def _regions(joints: Float[np.ndarray, "22 3"], vertices: Float[np.ndarray, "verts 3"]) -> SkinRegions:
     knee_y, hip_y = joints[KNEE[0], 1], joints[HIP[0], 1]
     above_knees = vertices[:, 1] > hip_y + 0.6 * (knee_y - hip_y)
+    below_hips = vertices[:, 1] < hip_y + 0.5 * (knee_y - hip_y)
     return SkinRegions(
         trunk=np.flatnonzero(above_knees & (np.abs(vertices[:, 0]) < joints[SHOULDER[0], 0])),
         hands=(
             np.flatnonzero(vertices[:, 0] > joints[WRIST[0], 0]),
             np.flatnonzero(vertices[:, 0] < joints[WRIST[1], 0]),
+        ),
+        forearms=(
+            np.flatnonzero(vertices[:, 0] > joints[ELBOW[0], 0] - 0.04),
+            np.flatnonzero(vertices[:, 0] < joints[ELBOW[1], 0] + 0.04),
+        ),
+        legs=(
+            np.flatnonzero(below_hips & (vertices[:, 0] > 0)),
+            np.flatnonzero(below_hips & (vertices[:, 0] < 0)),
         ),
     )
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from pipelines.bodies.model import SmplxBody
 from pipelines.synthetic.furniture import BlockPlan, FurnitureNeed, block_axes, fit_block
-from pipelines.synthetic.performance import Performance, SolvedMotion, solve
-from pipelines.synthetic.rig import BodyRig
+from pipelines.synthetic.performance import ArmGoal, LegGoal, Performance, SolvedMotion, solve
+from pipelines.synthetic.rig import SIDES, BodyRig
 from pipelines.synthetic.skin import posed_vertices, smplx_parameters
 
 _RESTING = 0.99
+_HOVER_M = 0.002
+"""Limbs that do not rest are kept this far above the furniture."""
+_ROUNDS = {"seat": 2, "bed": 4}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,33 +30,44 @@ class SettledMotion:
     """World, metres."""
 
 
-def settle(
-    rig: BodyRig,
-    body: SmplxBody,
-    performance: Performance,
-    betas: Float[np.ndarray, "10"],
-    hands: Float[np.ndarray, "frames 2 12"],
-    support: Float[np.ndarray, " frames"],
-    blocks: Sequence[BlockPlan],
-) -> SettledMotion:
-    """Solve; while the trunk is supported keep its lowest skin at one height; solve again.
+@dataclass(frozen=True, slots=True, eq=False)
+class Support:
+    """Which parts of the body furniture carries, per frame, 0 to 1."""
 
-    Args:
-        rig: the body at rest.
-        body: the same body's model.
-        performance: what it does.
-        betas: its shape.
-        hands: hand PCA coefficients.
-        support: 1 where the trunk rests on furniture.
-        blocks: the furniture; the first seat or bed carries the trunk.
+    trunk: Float[np.ndarray, " frames"]
+    legs: Float[np.ndarray, " frames"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Actor:
+    """The body that performs."""
+
+    rig: BodyRig
+    body: SmplxBody
+    betas: Float[np.ndarray, "10"]
+    hands: Float[np.ndarray, "frames 2 12"]
+    """PCA coefficients."""
+
+    def act(self, performance: Performance) -> SettledMotion:
+        """Solve and pose the skin."""
+        motion = solve(self.rig, performance)
+        parameters = smplx_parameters(self.rig, motion, self.betas, self.hands)
+        return SettledMotion(motion, posed_vertices(self.body, parameters))
+
+
+def settle(
+    actor: Actor, performance: Performance, support: Support, blocks: Sequence[BlockPlan]
+) -> SettledMotion:
+    """Act; while the trunk is supported keep its lowest skin at one height; act again.
+
+    The first seat or bed carries the trunk. Free legs and hands are kept above it, and legs that rest
+    come down to it.
     """
     rests = [plan for plan in blocks if plan.kind != "table"]
-    settled = _solve(rig, body, performance, betas, hands)
-    for _ in range(2 if rests else 0):
-        pelvis = performance.pelvis.copy()
-        pelvis[:, 2] += _lift_to_rest(rests[0], settled.vertices[:, rig.regions.trunk], support)
-        performance = replace(performance, pelvis=pelvis)
-        settled = _solve(rig, body, performance, betas, hands)
+    settled = actor.act(performance)
+    for _ in range(_ROUNDS[rests[0].kind] if rests else 0):
+        performance = _brought_to_rest(actor.rig, rests[0], performance, settled.vertices, support)
+        settled = actor.act(performance)
     return settled
 
 
@@ -61,44 +75,86 @@ def fit_furniture(
     rig: BodyRig,
     blocks: Sequence[BlockPlan],
     settled: SettledMotion,
-    support: Float[np.ndarray, " frames"],
+    support: Support,
     frame_rate_hz: float,
 ) -> tuple[FurnitureNeed, ...]:
     """Every block under the skin that rests on it; a block never reached in this clip is left out."""
-    times = np.arange(len(support)) / frame_rate_hz
+    times = np.arange(len(support.trunk)) / frame_rate_hz
     needs = []
     for plan in blocks:
         touching = (times >= plan.begin_s) & (times <= plan.end_s)
         resting = np.concatenate(rig.regions.hands)
         if plan.kind != "table":
-            touching &= support > _RESTING
+            touching &= support.trunk > _RESTING
             resting = rig.regions.trunk
         if touching.any():
             needs.append(fit_block(plan, settled.vertices, resting, touching))
     return tuple(needs)
 
 
-def _solve(
+def _brought_to_rest(
     rig: BodyRig,
-    body: SmplxBody,
-    performance: Performance,
-    betas: Float[np.ndarray, "10"],
-    hands: Float[np.ndarray, "frames 2 12"],
-) -> SettledMotion:
-    motion = solve(rig, performance)
-    return SettledMotion(motion, posed_vertices(body, smplx_parameters(rig, motion, betas, hands)))
-
-
-def _lift_to_rest(
     plan: BlockPlan,
-    trunk: Float[np.ndarray, "frames verts 3"],
-    support: Float[np.ndarray, " frames"],
-) -> Float[np.ndarray, " frames"]:
-    local = block_axes(plan, trunk)
-    low = np.where(local[..., 0] < plan.front_m - 0.02, local[..., 2], np.inf).min(axis=1)
-    low = np.where(np.isfinite(low), low, trunk[..., 2].min(axis=1))
-    resting = support > _RESTING
+    performance: Performance,
+    vertices: Float[np.ndarray, "frames verts 3"],
+    support: Support,
+) -> Performance:
+    resting = support.trunk > _RESTING
     if not resting.any():
-        return np.zeros(len(support))
-    lift = support * (np.median(low[resting]) - low)
-    return np.asarray(gaussian_filter1d(lift, 1.0, mode="nearest"))
+        return performance
+    low = _lowest(plan, vertices[:, rig.regions.trunk])
+    low = np.where(np.isfinite(low), low, vertices[:, rig.regions.trunk, 2].min(axis=1))
+    top = float(np.median(low[resting]))
+    pelvis = performance.pelvis.copy()
+    pelvis[:, 2] += gaussian_filter1d(support.trunk * (top - low), 1.0, mode="nearest")
+    if plan.kind == "seat":
+        return replace(performance, pelvis=pelvis)
+    legs = [
+        _raised_leg(rig, plan, performance.legs[side], vertices[:, rig.regions.legs[side]], top, support)
+        for side in SIDES
+    ]
+    arms = [
+        _raised_arm(plan, performance.arms[side], vertices[:, rig.regions.forearms[side]], top)
+        for side in SIDES
+    ]
+    return replace(performance, pelvis=pelvis, legs=(legs[0], legs[1]), arms=(arms[0], arms[1]))
+
+
+def _raised_leg(
+    rig: BodyRig,
+    plan: BlockPlan,
+    goal: LegGoal,
+    skin: Float[np.ndarray, "frames verts 3"],
+    top_m: float,
+    support: Support,
+) -> LegGoal:
+    missing = _missing_height(plan, skin, top_m, support.legs) * goal.free
+    angles = goal.angles.copy()
+    angles[:, 0] += gaussian_filter1d(missing / (0.7 * rig.leg_m), 1.0, mode="nearest")
+    return replace(goal, angles=angles)
+
+
+def _raised_arm(
+    plan: BlockPlan, goal: ArmGoal, skin: Float[np.ndarray, "frames verts 3"], top_m: float
+) -> ArmGoal:
+    missing = _missing_height(plan, skin, top_m, np.zeros(len(skin)))
+    lift = goal.lift_m + gaussian_filter1d(maximum_filter1d(missing, 5), 1.5, mode="nearest")
+    return replace(goal, lift_m=lift)
+
+
+def _missing_height(
+    plan: BlockPlan,
+    skin: Float[np.ndarray, "frames verts 3"],
+    top_m: float,
+    rests: Float[np.ndarray, " frames"],
+) -> Float[np.ndarray, " frames"]:
+    """How far skin over the block must rise to clear it; where it rests also how far it must sink."""
+    gap = top_m + _HOVER_M - _lowest(plan, skin)
+    gap = np.where(np.isfinite(gap), gap, 0.0)
+    return np.asarray(np.where(gap > 0, gap, rests * (gap - _HOVER_M)))
+
+
+def _lowest(plan: BlockPlan, skin: Float[np.ndarray, "frames verts 3"]) -> Float[np.ndarray, " frames"]:
+    """Height of the lowest skin over the block; infinite where none is over it."""
+    local = block_axes(plan, skin)
+    return np.asarray(np.where(local[..., 0] < plan.front_m - 0.02, local[..., 2], np.inf).min(axis=1))

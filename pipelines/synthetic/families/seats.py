@@ -14,12 +14,16 @@ from pipelines.synthetic.families.sitting import (
     hands_to_thighs,
     rise,
     seat_block,
-    seated_pelvis,
     sit_down,
+    start_seated,
     thigh_wrist,
 )
+from pipelines.synthetic.families.turning import step_aside
 from pipelines.synthetic.furniture import BlockPlan
 from pipelines.synthetic.rig import SIDES
+
+_LONG_S = 3.5
+_VISIT_RISE_S = 12.0
 
 
 def _sofa(ch: Choreography) -> SeatPose:
@@ -33,38 +37,56 @@ def _sofa(ch: Choreography) -> SeatPose:
 
 def sofa_sit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
     """Stand, sit down on a sofa, hands to the thighs, lean back, look about."""
-    pose = _sofa(ch)
     ch.wait(ch.rng.uniform(0.15, 0.4))
-    begin = ch.time_s
-    sit_down(ch, pose, ch.rng.uniform(1.2, 1.6), np.deg2rad(ch.rng.uniform(38, 50)))
-    seated = ch.time_s
-    hands_to_thighs(ch, pose, begin + 0.35, seated + 0.25)
-    block = seat_block(ch, seated + 0.1, duration_s, ch.rng.uniform(1.2, 1.7), 0.6, backrest=True)
-    ch.wait(ch.rng.uniform(0.5, 0.9))
-    _lean_back(ch, pose, ch.rng.uniform(0.8, 1.2))
-    _look_about(ch, duration_s)
+    return (_sit_and_stay(ch, _sofa(ch), duration_s),)
+
+
+def sofa_visit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
+    """Walk up to a sofa, turn round, step back, sit down, lean back; get up again if there is time."""
+    stride = ch.rig.leg_m * ch.rng.uniform(0.5, 0.65)
+    ch.wait(0.1)
+    ch.walk([(stride, 0.0, 0.0), (2 * stride, 0.0, 0.0)], ch.rng.uniform(0.62, 0.72))
+    sign = 1.0 if ch.rng.uniform() < 0.5 else -1.0
+    ch.turn_in_place(sign * np.deg2rad(ch.rng.uniform(165, 190)), 4, ch.rng.uniform(0.5, 0.58))
+    step_aside(ch, -0.16, 0.0, 0.45)
+    pose = _sofa(ch)
+    block = _sit_and_stay(ch, pose, duration_s - 3.5 if duration_s > _VISIT_RISE_S else duration_s)
+    if duration_s > _VISIT_RISE_S:
+        _get_up(ch)
+        ch.wait(0.5)
     return (block,)
 
 
 def sofa_rise(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
-    """Sit leaning back, come forward, push up from the thighs, stand."""
-    pose = _sofa(ch)
-    place, height = seated_pelvis(ch, pose)
-    ch.xy.key(0.0, place)
-    ch.height.key(0.0, [height])
-    ch.lean.key(0.0, [pose.pelvis_rad, 0.0])
-    ch.spine.key(0.0, [pose.spine_rad, 0.0, 0.0])
-    ch.unrest.key(0.0, [0.15])
-    ch.support.key(0.0, [1.0])
-    hands_to_thighs(ch, pose, -1.0, -0.5)
-    block_width = ch.rng.uniform(1.2, 1.7)
-    ch.wait(ch.rng.uniform(0.3, 0.6) if duration_s < 3.5 else ch.rng.uniform(0.8, 1.4))
-    begin = ch.time_s
-    block = seat_block(ch, 0.0, begin + 0.2, block_width, 0.6, backrest=True)
-    rise(ch, ch.rng.uniform(1.4, 1.9), np.deg2rad(ch.rng.uniform(42, 55)))
-    hands_down(ch, ch.time_s - 1.0, ch.time_s - 0.1)
-    ch.wait(0.4)
+    """Sit leaning back, come forward, push up from the thighs, stand, walk away if there is time."""
+    start_seated(ch, _sofa(ch))
+    ch.wait(ch.rng.uniform(0.3, 0.6) if duration_s < _LONG_S else ch.rng.uniform(0.8, 1.4))
+    block = seat_block(ch, 0.0, ch.time_s + 0.2, ch.rng.uniform(1.2, 1.7), 0.6, backrest=True)
+    _get_up(ch)
+    if duration_s - ch.time_s > 1.0:
+        stride = ch.rig.leg_m * ch.rng.uniform(0.5, 0.65)
+        forward = [ch.over_feet() + ch.direction(k * stride, 0.0) for k in (1, 2)]
+        ch.walk([(*place, ch.heading_rad) for place in forward], ch.rng.uniform(0.62, 0.72))
     return (block,)
+
+
+def _sit_and_stay(ch: Choreography, pose: SeatPose, until_s: float) -> BlockPlan:
+    begin = ch.time_s
+    sit_down(ch, pose, ch.rng.uniform(1.2, 1.6), np.deg2rad(ch.rng.uniform(38, 50)))
+    seated = ch.time_s
+    hands_to_thighs(ch, pose, begin + 0.35, seated + 0.25)
+    block = seat_block(ch, seated + 0.1, until_s, ch.rng.uniform(1.2, 1.7), 0.6, backrest=True)
+    ch.wait(ch.rng.uniform(0.5, 0.9))
+    _lean_back(ch, pose, ch.rng.uniform(0.8, 1.2))
+    _look_about(ch, until_s)
+    return block
+
+
+def _get_up(ch: Choreography) -> None:
+    begin = ch.time_s
+    rise(ch, ch.rng.uniform(1.4, 1.9), np.deg2rad(ch.rng.uniform(42, 55)))
+    hands_down(ch, begin + 0.45 * (ch.time_s - begin), ch.time_s - 0.1)
+    ch.wait(0.2)
 
 
 def _lean_back(ch: Choreography, pose: SeatPose, seconds: float) -> None:
@@ -88,5 +110,6 @@ def _look_about(ch: Choreography, until_s: float) -> None:
 
 FAMILIES = (
     MotionFamily("sofa_sit", sofa_sit, for_training=False),
+    MotionFamily("sofa_visit", sofa_visit, for_training=False),
     MotionFamily("sofa_rise", sofa_rise, for_training=False),
 )

@@ -12,7 +12,6 @@ from pipelines.synthetic.furniture import BlockPlan
 from pipelines.synthetic.inverse_kinematics import unit
 from pipelines.synthetic.rig import HIP, PELVIS, SIDES, Side
 
-
 ELBOW_RESTING = (-0.9, 0.12, -0.5)
 """Elbows close to the sides while the hands lie on the thighs."""
 
@@ -57,6 +56,18 @@ def thigh_wrist(
     up = unit(np.cross(knee - hip, np.append(ch.direction(0.0, 1.0), 0.0)))
     up = up * np.sign(up[2])
     return np.asarray(hip + along * (knee - hip) + (ch.rig.thigh_top_m + ch.rig.palm_m) * up)
+
+
+def start_seated(ch: Choreography, pose: SeatPose) -> None:
+    """Let the clip begin with the person sitting, hands on the thighs."""
+    place, height = seated_pelvis(ch, pose)
+    ch.xy.key(0.0, place)
+    ch.height.key(0.0, [height])
+    ch.lean.key(0.0, [pose.pelvis_rad, 0.0])
+    ch.spine.key(0.0, [pose.spine_rad, 0.0, 0.0])
+    ch.unrest.key(0.0, [0.15])
+    ch.support.key(0.0, [1.0])
+    hands_to_thighs(ch, pose, -1.0, -0.5)
 
 
 def sit_down(ch: Choreography, pose: SeatPose, seconds: float, lean_rad: float) -> None:
