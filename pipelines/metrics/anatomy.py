@@ -24,6 +24,8 @@ class BodyAnatomy:
     head_vertices: Bool[np.ndarray, " 6890"]
     """Skinned mostly to the head joint."""
     faces: Int[np.ndarray, "13776 3"]
+    source: str = "not named"
+    """Whose body: the stand-in's numbers must not be compared with those of the licensed models."""
 
 
 def load_anatomy(files: BodyFiles, gender: Gender = "neutral") -> BodyAnatomy:
@@ -49,4 +51,5 @@ def load_anatomy(files: BodyFiles, gender: Gender = "neutral") -> BodyAnatomy:
         np.isin(joint, ("left_wrist", "right_wrist", *HAND_JOINTS)),
         joint == "head",
         arrays.faces,
+        "stand-in bodies" if files.is_standin else "licensed bodies",
     )

@@ -19,6 +19,7 @@ _EXPLAIN = {
     "keypoint_source": "keypoint source",
     "keypoints_hash": "keypoints",
     "topology": "model topology",
+    "bodies": "body models",
     "sdf_source": "signed distance source",
     "sdf_hash": "signed distance values",
     "sdf_convention": "signed distance convention",

@@ -136,7 +136,7 @@ def evaluate_recording(
         truth.motion_family if truth is not None else None,
         selection,
         methods,
-        _provenance(observations, scene, selection, selected, settings, truth),
+        _provenance(observations, scene, selection, selected, settings, truth, anatomy),
         warnings,
     )
 
@@ -280,6 +280,7 @@ def _provenance(
     selected: Bool[np.ndarray, " frames"],
     settings: MetricSettings,
     truth: SyntheticTruth | None,
+    anatomy: BodyAnatomy | None,
 ) -> dict[str, str]:
     return {
         "frames_hash": selection.content_hash,
@@ -288,6 +289,7 @@ def _provenance(
             observations.keypoints_px[selected, :25], observations.keypoints_confidence[selected, :25]
         ),
         "topology": TOPOLOGY,
+        "bodies": anatomy.source if anatomy is not None else "not named",
         "sdf_source": scene.name,
         "sdf_hash": array_hash(scene.sdf_m, scene.sdf_min_world, scene.sdf_max_world),
         "sdf_convention": SDF_CONVENTION,

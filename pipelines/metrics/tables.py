@@ -22,6 +22,7 @@ from pipelines.metrics.summary import (
     Cell,
     MetricsTable,
 )
+from pipelines.metrics.targets import Target, check_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ def print_table(table: MetricsTable, console: Console | None = None, full: bool 
     console.print(f"\n[bold]{_data_line(table)}[/bold]")
     for panel in panels(table, full):
         console.print(_rich_panel(table, panel))
+    if targets := check_targets(table):
+        console.print(_target_table(targets))
     for line in _footnotes(table):
         console.print(line, highlight=False, markup=False)
 
@@ -160,6 +163,9 @@ def markdown(table: MetricsTable) -> str:
         lines += [_markdown_row(row) for row in _published_rows(panel)]
         ids = [f"`{key}` {_counts(table, panel, key)}" for key in panel.keys]
         lines += ["", "Observations by row: " + "; ".join(ids) + ".", ""]
+    if targets := check_targets(table):
+        lines += ["## Targets", "", _markdown_row(_TARGET_HEADER), _markdown_row(["---"] * 4)]
+        lines += [*(_markdown_row(_target_row(target)) for target in targets), ""]
     lines += [f"- {line}" for line in _footnotes(table)]
     return "\n".join(lines) + "\n"
 
@@ -183,6 +189,24 @@ def format_value(value: float) -> str:
     if size >= 100:
         return f"{value:.1f}"
     return f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+_TARGET_HEADER = ("PROX+HuMoR against the PROX row", "wanted", "found", "met")
+
+
+def _target_table(targets: Sequence[Target]) -> Table:
+    rich_table = Table(title="Targets", title_justify="left")
+    for name in _TARGET_HEADER:
+        rich_table.add_column(name, justify="left" if name in (_TARGET_HEADER[0], "met") else "right")
+    for target in targets:
+        rich_table.add_row(*_target_row(target))
+    return rich_table
+
+
+def _target_row(target: Target) -> tuple[str, str, str, str]:
+    found = "none left" if math.isinf(target.found) else f"{format_value(target.found)} {target.unit}"
+    met = {True: "yes", False: "NO", None: "cannot tell"}[target.met]
+    return target.text, f"{target.wanted} {target.unit}", found, met
 
 
 def _rich_panel(table: MetricsTable, panel: Panel) -> Table:
@@ -266,7 +290,7 @@ def _data_line(table: MetricsTable) -> str:
     return (
         f"Measured on {data.kind} data{preset}: {len(data.recordings)} "
         f"recording{'' if len(data.recordings) == 1 else 's'}, "
-        f"{data.num_frames} frames common to all methods"
+        f"{data.num_frames} frames common to all methods; {table.provenance['bodies']}"
     )
 
 

@@ -48,6 +48,7 @@ def test_values_counts_and_code_version_may_differ(table):
         ("keypoint_source", "keypoint source"),
         ("keypoints_hash", "keypoints"),
         ("topology", "model topology"),
+        ("bodies", "body models"),
         ("sdf_source", "signed distance source"),
         ("sdf_hash", "signed distance values"),
         ("sdf_convention", "signed distance convention"),

@@ -163,7 +163,10 @@ def test_console_table_fits_120_columns_and_says_what_data_it_is(table):
     print_table(table, Console(file=stream, width=120), full=True)
     text = stream.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 120
-    assert "synthetic data, preset first-run: 3 recordings, 36 frames" in text
+    assert (
+        "synthetic data, preset first-run: 3 recordings, 36 frames common to all methods; not named"
+        in text
+    )
     assert "…" not in text
     for title in ("PROX-style fit", "PROX+HuMoR", "truth (noise floor)"):
         assert title in text
