@@ -30,21 +30,44 @@ def fit_and_measure(settings: PseudoGtSettings, data: DataSource, recording: str
 
 
 @flow(name="pseudo-gt")
-def pseudo_gt(settings: PseudoGtSettings) -> dict[str, str]:
-    """Fit and measure every recording, write the table; returns the failures by recording."""
+def pseudo_gt(settings: PseudoGtSettings) -> list[str]:
+    """Fit and measure every recording and write the table; returns the recordings in it.
+
+    Raises:
+        FittingFailed: recordings failed; raised when all others are finished, naming each.
+    """
     data = data_source(settings)
     recordings = list_recordings(settings, data)
     futures = {fit_and_measure.submit(settings, data, name): name for name in recordings}
     failures = _collect(futures)
-    write_table(settings, data, [name for name in recordings if name not in failures])
-    return failures
+    finished = [name for name in recordings if name not in failures]
+    if finished:
+        write_table(settings, data, finished)
+    if failures:
+        raise FittingFailed(
+            f"{len(failures)} of {len(recordings)} recordings failed",
+            found="; ".join(f"{name}: {why}" for name, why in failures.items()),
+            fix="mend the cause and run again; finished recordings are not fitted again",
+        )
+    return finished
 
 
 def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
-    """Run the flow with the runner the settings name and print the table; False if anything failed."""
-    runner = build_task_runner(settings.runner)
-    failures = pseudo_gt.with_options(task_runner=runner)(settings)
-    return not failures
+    """Run the flow with the runner of the settings and print the table; False if a recording failed."""
+    table_path = settings.run_dir / "metrics.json"
+    table_path.unlink(missing_ok=True)  # so that what is printed was made by this run
+    flow_run = pseudo_gt.with_options(task_runner=build_task_runner(settings.runner))
+    failure = None
+    try:
+        flow_run(settings)
+    except FittingFailed as error:
+        failure = error
+    if table_path.is_file():
+        print_table(read_table(table_path))
+        _log.info("results: %s", settings.run_dir)
+    if failure is not None:
+        _log.error("%s", failure)
+    return failure is None
 
 
 def _collect(futures: dict[PrefectFuture[Path], str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pipelines.fitting.prox_style import fit_prox_style
 from pipelines.fitting.result import read_fit, write_fit
 from pipelines.motion_prior.checkpoint import Priors, load_priors
 from pipelines.pseudo_gt.data import DataSource, body_files, open_dataset, recording_inputs
+from pipelines.pseudo_gt.result import build_result, write_result
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import FittedSequence, SceneScan, SequenceObservations
 
@@ -152,17 +153,21 @@ def _run_humor(job: RecordingJob) -> bool:
 
 def _run_export(job: RecordingJob) -> bool:
     source = job.fit_path("prox_humor")
-    key = StageKey(
-        "export",
-        job.settings.export.content_hash(),
-        {"fit": hash_file(source)},
-        code_version(*_SHARED_CODE, "pipelines/pseudo_gt/fit"),
-    )
-    return run_stage(job.folder, key, lambda: _export(job, read_fit(source)))
+    inputs = {"fit": hash_file(source), **{k: v for k, v in job.inputs.items() if k.startswith("SMPL")}}
+    code = code_version(*_SHARED_CODE, "pipelines/pseudo_gt/fit", "pipelines/pseudo_gt/result")
+    key = StageKey("export", job.settings.export.content_hash(), inputs, code)
 
+    def work() -> tuple[list[Path], Mapping[str, Any]]:
+        fitted = read_fit(source)
+        provenance = {"settings": job.settings.humor.model_dump(mode="json"), "made_from": inputs}
+        result = build_result(fitted, job.files, provenance, with_smplx=job.settings.export.smplx)
+        files = [write_result(job.folder / "pseudo_gt.npz", result)]
+        if result.smplx is not None:
+            pickled = replace(fitted, parameters=result.smplx)
+            files += write_proxd_recording(job.settings.run_dir / "PROXD", pickled)
+        return files, result.summary()
 
-def _export(job: RecordingJob, fitted: FittedSequence) -> tuple[list[Path], Mapping[str, Any]]:
-    raise NotImplementedError
+    return run_stage(job.folder, key, work)
 
 
 def _counts(fitted: FittedSequence) -> dict[str, Any]:

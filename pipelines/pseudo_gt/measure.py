@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.artifacts import StageKey, code_version, hash_file, run_stage, write_text
+from pipelines.bodies.model import load_smplh
 from pipelines.bodies.track import pose_track, truth_track
 from pipelines.config import settings_yaml
 from pipelines.errors import DataMissing
 from pipelines.fitting.result import read_fit
 from pipelines.metrics.anatomy import load_anatomy
+from pipelines.metrics.charts import save_energy_chart, save_headline_chart
 from pipelines.metrics.evaluate import RecordingMetrics, evaluate_recording
 from pipelines.metrics.summary import MetricsTable, summarise
 from pipelines.metrics.tables import write_markdown
@@ -64,7 +68,32 @@ def _measure(job: RecordingJob, rows: Sequence[str]) -> tuple[list[Path], Mappin
     )
     path = job.folder / "metrics.json"
     metrics.write(path)
-    return [path], {"frames": len(metrics.frames.names)}
+    pictures = _draw(job, fits, tracks, true_track)
+    return [path, *pictures], {"frames": len(metrics.frames.names)}
+
+
+def _draw(
+    job: RecordingJob,
+    fits: Mapping[str, FittedSequence],
+    tracks: Mapping[str, BodyTrack],
+    true_track: BodyTrack | None,
+) -> list[Path]:
+    num_frames = job.settings.pictures.frames_per_recording
+    if num_frames == 0:
+        return []
+    folder = job.folder / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    overlays = save_overlays(
+        folder,
+        tracks,
+        job.observations,
+        job.scene,
+        load_smplh(job.files, fits["prox_humor"].gender).faces.numpy(),
+        partial(job.dataset.color_image, job.recording),
+        truth_track=true_track,
+        num_frames=num_frames,
+    )
+    return [*overlays, save_energy_chart(folder / "energies.png", fits["prox_humor"])]
 
 
 def _truth(job: RecordingJob) -> SyntheticTruth | None:
@@ -91,5 +120,6 @@ def write_table(settings: PseudoGtSettings, data: DataSource, recordings: Sequen
     table = summarise(found, preset=data.preset, settings=settings.metrics)
     table.write(settings.run_dir / "metrics.json")
     write_markdown(settings.run_dir / "metrics.md", table)
+    save_headline_chart(settings.run_dir / "metrics.png", table)
     write_text(settings.run_dir / "settings.yaml", settings_yaml(settings))
     return table

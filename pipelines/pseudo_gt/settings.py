@@ -60,7 +60,7 @@ class PseudoGtSettings(Settings):
     runner: RunnerSettings = RunnerSettings()
     inputs: Literal["listing", "content"] = Field(
         default="listing",
-        description="How input files are recognised as changed: by name, size and time, or by their bytes.",
+        description="Recognise changed input files by name, size and time, or by their bytes.",
     )
 
     @property
