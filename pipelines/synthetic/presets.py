@@ -107,12 +107,38 @@ def _tiny(seed: int) -> tuple[RecordingSpec, ...]:
 def _first_run(seed: int) -> tuple[RecordingSpec, ...]:
     return (
         RecordingSpec(scene="Lounge", subject=150, family="sofa_sit", num_frames=90, seed=seed + 1),
-        RecordingSpec(scene="Hallway", subject=3403, family="sofa_rise", num_frames=90, seed=seed + 2),
+        RecordingSpec(scene="Hallway", subject=3403, family="walk", num_frames=90, seed=seed + 2),
     )
 
 
+_BENCHMARK = (
+    # scene, subject, family, frames, seed, wanted share of occluded frames
+    ("Corridor", 34, "walk", 210, 11, 0.0),
+    ("Parlour", 159, "sofa_visit", 330, 11, 0.35),
+    ("Kitchen", 139, "shelf_reach", 180, 11, 0.0),
+    ("Studio", 145, "pivot_turn", 210, 11, 0.4),
+    ("Gallery", 162, "walk", 210, 12, 0.3),
+    ("Cinema", 157, "sofa_rise", 210, 12, 0.0),
+    ("Bedroom", 3452, "lie_down", 270, 12, 0.0),
+    ("Arcade", 168, "walk", 210, 13, 0.0),
+    ("Den", 3301, "sofa_sit", 210, 13, 0.5),
+    ("Pantry", 3452, "shelf_reach", 180, 13, 0.8),
+)
+"""Rooms, subjects and motions that no first-run recording shows; three seeds; seven kinds of motion."""
+
+
 def _benchmark(seed: int) -> tuple[RecordingSpec, ...]:
-    return _first_run(seed + 100)
+    return tuple(
+        RecordingSpec(
+            scene=scene,
+            subject=subject,
+            family=family,
+            num_frames=num_frames,
+            seed=seed + motion_seed,
+            occluded_frames=occluded,
+        )
+        for scene, subject, family, num_frames, motion_seed, occluded in _BENCHMARK
+    )
 
 
 def _defects(seed: int) -> tuple[RecordingSpec, ...]:
