@@ -62,7 +62,7 @@ def solve_smplx_from_smplh(
     smplx = load_smplx(files, gender)
     fit = ShapeFit.build(files, smplh, smplx)
     solved, errors = [], []
-    for start in range(0, len(parameters.transl), _FRAMES_AT_ONCE):
+    for start in range(0, max(len(parameters.transl), 1), _FRAMES_AT_ONCE):
         rows = slice(start, start + _FRAMES_AT_ONCE)
         chunk = {
             field.name: torch.tensor(getattr(parameters, field.name)[rows], dtype=smplx.dtype)
