@@ -19,7 +19,7 @@ from pipelines.metrics.frames import FrameSelection, select_frames
 from pipelines.metrics.penetration import penetration, signed_distances
 from pipelines.metrics.seams import seam_jump
 from pipelines.metrics.settings import MetricSettings
-from pipelines.metrics.tally import Tally, by_key
+from pipelines.metrics.tally import Tally, by_key, pool
 from pipelines.metrics.truth import (
     FrameSubsets,
     acceleration_error,
@@ -38,6 +38,7 @@ TRUTH = "truth"
 """Name of the row that measures the true bodies themselves: the floor no method can be below."""
 TOPOLOGY = "smplh_6890"
 PROJECTION = "pinhole without distortion"
+_FRAMES_AT_ONCE = 256
 SDF_CONVENTION = "trilinear, align_corners=True, border clamp, array [ix, iy, iz], negative inside"
 
 
@@ -166,14 +167,27 @@ class _Job:
 
     def measure(self, track: BodyTrack, fit: FittedSequence | None) -> dict[str, Tally]:
         """Every metric of one method."""
-        distances = signed_distances(
-            track.vertices_camera[self.selected], self.observations.T_world_from_camera, self.sdf
-        )
-        tallies = penetration(distances)
+        tallies = self._scene(track)
         tallies |= self._image(track)
         tallies |= by_key([self._scan(track)])
         tallies |= self._motion(track, fit)
         return tallies | self._against_truth(track, fit)
+
+    def _scene(self, track: BodyTrack) -> dict[str, Tally]:
+        """In pieces, so that a recording of thousands of frames fits in memory; sums stay exact."""
+        frames = np.flatnonzero(self.selected)
+        pieces = [
+            frames[start : start + _FRAMES_AT_ONCE] for start in range(0, len(frames), _FRAMES_AT_ONCE)
+        ]
+        tallies = [
+            penetration(
+                signed_distances(
+                    track.vertices_camera[piece], self.observations.T_world_from_camera, self.sdf
+                )
+            )
+            for piece in pieces or [frames]
+        ]
+        return {key: pool(piece[key] for piece in tallies) for key in tallies[0]}
 
     def _image(self, track: BodyTrack) -> dict[str, Tally]:
         joints = track.keypoint_joints_camera[self.selected]

@@ -50,6 +50,15 @@ def test_vertices_below_the_floor_are_measured_in_the_world(measured):
     assert 2.5 < style["pen_pooled_v1"].value < 3.0  # uniform to 5.5 cm: mean 2.75 cm
 
 
+def test_measuring_in_pieces_changes_nothing(measured, monkeypatch):
+    whole = measured()
+    monkeypatch.setattr("pipelines.metrics.evaluate._FRAMES_AT_ONCE", 5)
+    pieces = measured.__wrapped__()
+    for key, tally in whole.methods["prox_style"].items():
+        assert pieces.methods["prox_style"][key].count == tally.count
+        assert pieces.methods["prox_style"][key].value == pytest.approx(tally.value, nan_ok=True)
+
+
 def test_recording_metrics_survive_json(measured, tmp_path):
     metrics = measured()
     metrics.write(tmp_path / "metrics.json")
