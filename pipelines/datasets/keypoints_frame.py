@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from pipelines.bodies.joints import BODY25_FLIP, BODY25_NAMES
-from pipelines.datasets.openpose import BODY_ROWS, confident_body, mirror_keypoints
+from pipelines.datasets.openpose import confident_body, mirror_keypoints
 from pipelines.datasets.settings import KeypointsFrame
 from pipelines.errors import DataInvalid
 
@@ -185,7 +185,7 @@ def _fit_error(
 ) -> float:
     best = float("nan")
     for person in people if fitted_px is not None else ():
-        pixels, rows = confident_body(person[BODY_ROWS], min_confidence)
+        pixels, rows = confident_body(person, min_confidence)
         if len(rows):
             assert fitted_px is not None
             distance = np.linalg.norm(pixels - fitted_px[rows], axis=1)
@@ -208,7 +208,7 @@ def _mask_error(
 ) -> float:
     best = float("nan")
     for person in people if distance is not None else ():
-        pixels, rows = confident_body(person[BODY_ROWS], min_confidence)
+        pixels, rows = confident_body(person, min_confidence)
         if len(rows):
             assert distance is not None
             height, width = distance.shape
