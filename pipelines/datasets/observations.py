@@ -155,7 +155,7 @@ class FrameReader:
 
     def _resample(
         self, points: Float[np.ndarray, "points 3"], name: str
-    ) -> Float32[np.ndarray, "points 3"]:
+    ) -> Float32[np.ndarray, "count 3"]:
         # A generator of its own per frame: reading other frames too changes nothing.
         frame_seed = zlib.crc32(f"{self._recording}/{name}".encode())
         generator = np.random.default_rng([self._settings.points_seed, frame_seed])
