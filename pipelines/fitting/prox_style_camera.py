@@ -101,7 +101,7 @@ def _fit_rigid(
         return energy.item(), gradient
 
     orient, transl = COLUMNS["global_orient"], COLUMNS["transl"]
-    best, _ = minimise_lbfgs(torch.cat([parameters[orient], parameters[transl]]), evaluate)
+    best = minimise_lbfgs(torch.cat([parameters[orient], parameters[transl]]), evaluate)
     result = parameters.clone()
     result[orient], result[transl] = best[:3], best[3:]
     return result

@@ -27,6 +27,7 @@ from pipelines.fitting.prox_style_body import (
 )
 from pipelines.fitting.prox_style_energies import VertexPairs
 from pipelines.fitting.prox_style_objective import BENDING_JOINTS, Evaluation, Objective
+from pipelines.fitting.prox_style_pairs import faces_touching
 from pipelines.fitting.prox_style_settings import StageWeights
 from pipelines.geometry.meshes import vertex_normals
 from pipelines.geometry.rotations import rotmat_to_rotvec
@@ -80,6 +81,11 @@ class AnchorPoints:
         """Points after the output joints."""
         return len(self.weights) - self.num_joints
 
+    @property
+    def anchor_ids(self) -> Int[Tensor, " anchors"]:
+        """Vertex of every anchor."""
+        return self.vertex_ids[-self.num_anchors :]
+
     @staticmethod
     def build(body: SmplxBody, num_anchors: int) -> AnchorPoints:
         """Anchors by farthest point sampling of the rest mesh."""
@@ -112,6 +118,9 @@ class Curvature:
         self._objective = objective
         self._points = AnchorPoints.build(objective.body, num_anchors)
         self._tangential = tangential
+        body = objective.body
+        num_vertices = len(body.skinning.template)
+        self._anchor_faces = faces_touching(body.faces, self._points.anchor_ids, num_vertices)
 
     def matrices(
         self,
@@ -160,7 +169,8 @@ class Curvature:
     ) -> Float[Tensor, "frames anchors 3 3"]:
         """Second derivative of the depth and scene terms with respect to each anchor's place."""
         settings, vertices = self._objective.settings, evaluation.posed.vertices_camera
-        normals = vertex_normals(vertices, self._objective.body.faces, area_weighted=True)
+        normals = vertex_normals(vertices, self._anchor_faces, area_weighted=True)
+        normals = normals[:, self._points.anchor_ids]
         factors, pairs = stage.factors(), evaluation.pairs
         num_anchors = self._points.num_anchors
         total = vertices.new_zeros(len(vertices) * num_anchors, 9)
@@ -186,13 +196,14 @@ class Curvature:
         total: Float[Tensor, "anchors 9"],
         pairs: VertexPairs,
         curvature: Float[Tensor, " pairs"],
-        normals: Float[Tensor, "frames verts 3"],
+        normals: Float[Tensor, "frames anchors 3"],
     ) -> None:
-        normal = normals[pairs.frame, pairs.vertex]
+        anchor = self._points.anchor_of_vertex[pairs.vertex]
+        normal = normals[pairs.frame, anchor]
         along = normal[:, :, None] * normal[:, None]
         identity = torch.eye(3).to(normal)
         matrix = (1 - self._tangential) * along + self._tangential * identity
-        row = pairs.frame * self._points.num_anchors + self._points.anchor_of_vertex[pairs.vertex]
+        row = pairs.frame * self._points.num_anchors + anchor
         total.index_add_(0, row, ((pairs.weight * curvature)[:, None, None] * matrix).flatten(1))
 
     def _penetrating(
@@ -273,7 +284,7 @@ def _latent_turns(
     size = latent.shape[1]
     tiled = latent.repeat_interleave(size, dim=0)
     directions = torch.eye(size).to(latent).repeat(len(latent), 1)
-    _, change = torch.func.jvp(prior.decode, (tiled,), (directions,))
+    change: Tensor = torch.func.jvp(prior.decode, (tiled,), (directions,))[1]
     change = change.unflatten(0, (-1, size))  # (frames, 32, 21, 3, 3)
     turn = change @ body_rotmats[:, None].mT
     vectors = torch.stack([turn[..., 2, 1], turn[..., 0, 2], turn[..., 1, 0]], dim=-1)

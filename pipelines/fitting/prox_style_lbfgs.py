@@ -33,8 +33,8 @@ def minimise_lbfgs(
     start: Float[Tensor, " numbers"],
     evaluate: Closure,
     new_call: Callable[[Float[Tensor, " numbers"]], None] | None = None,
-) -> tuple[Float[Tensor, " numbers"], float]:
-    """Minimise one energy; the last point where it was finite, and its value there.
+) -> Float[Tensor, " numbers"]:
+    """Minimise one energy; returns the last point between calls where it was finite.
 
     Up to 30 calls of the optimiser share its memory; they end when the energy at the start of a call
     has fallen by less than a 1e-9 share, or has risen.
@@ -71,7 +71,7 @@ def minimise_lbfgs(
         if point.grad is not None and abs(point.grad.max().item()) < _TOLERANCE_GRADIENT:
             break
         previous = energy
-    return finite, evaluate(finite)[0]
+    return finite
 
 
 class FrameByFrame:
@@ -85,12 +85,15 @@ class FrameByFrame:
         parameters: Float[Tensor, "frames 91"],
         frames: Int[np.ndarray, " frames"],
         stage: StageWeights,
-    ) -> tuple[Float[Tensor, "frames 91"], Float[Tensor, " frames"]]:
-        """Parameters after one stage, and their energies."""
+        *,
+        last: bool,
+    ) -> Float[Tensor, "frames 91"]:
+        """Parameters after one stage; all stages run to the same tolerance."""
+        del last
         free = torch.ones(parameters.shape[1], dtype=torch.bool)
         if not stage.free_transl:
             free[COLUMNS["transl"]] = False
-        result, energies = parameters.clone(), parameters.new_zeros(len(parameters))
+        result = parameters.clone()
         for row in range(len(parameters)):
             frame = frames[row : row + 1]
 
@@ -108,6 +111,5 @@ class FrameByFrame:
             def new_call(point: Float[Tensor, " numbers"], frame: Int[np.ndarray, "1"] = frame) -> None:
                 self._objective.update_visibility(full(point), frame)
 
-            best, energy = minimise_lbfgs(parameters[row, free], evaluate, new_call)
-            result[row], energies[row] = full(best)[0], energy
-        return result, energies
+            result[row] = full(minimise_lbfgs(parameters[row, free], evaluate, new_call))[0]
+        return result

@@ -20,9 +20,11 @@ from pipelines.fitting.prox_style_body import COLUMNS, PoseDecoder, PosedFrames,
 from pipelines.fitting.prox_style_energies import VertexPairs
 from pipelines.fitting.prox_style_pairs import (
     ContactScene,
+    NearestInScene,
     ScanPoints,
     body_pairs,
     contact_pairs,
+    faces_touching,
     scan_pairs,
     visible_vertices,
 )
@@ -105,19 +107,36 @@ class Objective:
         self.data, self.scene, self.sets = data, scene, sets
         self.body, self.prior, self.settings = body, prior, settings
         self._faces = body.faces.numpy()
+        num_vertices = len(body.skinning.template)
+        self._contact_faces = faces_touching(body.faces, sets.contact_ids, num_vertices)
+        self._searches = [NearestInScene(scene.contact) for _ in range(len(data))]
         self._visible: list[Int[np.ndarray, " visible"]] = [np.zeros(0, np.int64)] * len(data)
+        self._seen_at: list[Float[np.ndarray, "verts 3"] | None] = [None] * len(data)
         self.num_evaluations = np.zeros(len(data), np.int64)
 
     def update_visibility(
         self, parameters: Float[Tensor, "frames 91"], frames: Int[np.ndarray, " frames"]
     ) -> None:
         """Find the visible vertices of some frames and hold them fixed until called again."""
-        for start in range(0, len(frames), self.settings.frames_at_once):
-            rows = slice(start, start + self.settings.frames_at_once)
+        for rows in self.batches(np.arange(len(frames))):
             with torch.no_grad():
                 vertices = pose_frames(parameters[rows], self.body, self.prior).vertices_camera
             for frame, body in zip(frames[rows], vertices.numpy(), strict=True):
-                self._visible[frame] = np.flatnonzero(visible_vertices(body, self._faces))
+                self._update_one(frame, body)
+
+    def _update_one(self, frame: int, body: Float[np.ndarray, "verts 3"]) -> None:
+        seen_at = self._seen_at[frame]
+        if seen_at is not None:
+            moved = np.linalg.norm(body - seen_at, axis=1).mean()
+            if moved < self.settings.visibility_slack_m:
+                return
+        self._seen_at[frame] = body
+        self._visible[frame] = np.flatnonzero(visible_vertices(body, self._faces))
+
+    def batches(self, frames: Int[np.ndarray, " frames"]) -> list[Int[np.ndarray, " batch"]]:
+        """Frames (or rows) cut into batches that fit in memory."""
+        size = self.settings.frames_at_once
+        return [frames[start : start + size] for start in range(0, len(frames), size)]
 
     def num_visible(self, frames: Int[np.ndarray, " frames"]) -> Int[np.ndarray, " frames"]:
         """Size of the visible set of each frame."""
@@ -175,7 +194,7 @@ class Objective:
             ),
             "body_pose": terms.sum_of_squares(part["latent"]),
             "shape": terms.sum_of_squares(part["betas"]),
-            "bending": self._bending(posed.body_rotmats),
+            "bending": self.bending(posed.body_rotmats),
             "left_hand": terms.sum_of_squares(posed.left_hand),
             "right_hand": terms.sum_of_squares(posed.right_hand),
             "expression": terms.sum_of_squares(part["expression"]),
@@ -194,7 +213,8 @@ class Objective:
             dtype=self.data.confidence.dtype,
         )
 
-    def _bending(self, body_rotmats: Float[Tensor, "frames 21 3 3"]) -> Float[Tensor, " frames"]:
+    def bending(self, body_rotmats: Float[Tensor, "frames 21 3 3"]) -> Float[Tensor, " frames"]:
+        """Bending prior of elbows and knees."""
         # Only elbows and knees are needed as rotation vectors; the others stay zero.
         body_pose = body_rotmats.new_zeros(len(body_rotmats), 21, 3)
         joints = list(BENDING_JOINTS)
@@ -228,9 +248,10 @@ class Objective:
         if stage.contact > 0:
             contact = contact_pairs(
                 transform_points(self.scene.T_world_from_camera, bodies),
-                self.body.faces,
+                self._contact_faces,
                 self.sets.contact_ids,
                 self.scene.contact,
+                [self._searches[frame] for frame in frames],
                 self.settings.contact_angle_deg,
             )
         return DepthPairs(_one_list(s2m, bodies), _one_list(m2s, bodies), contact)

@@ -6,6 +6,7 @@ All of it is found without gradient and held fixed while a term is evaluated, as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from pipelines.geometry.meshes import RayCaster, vertex_normals
 from pipelines.records import SceneScan
 
 _RAY_START_M = 1e-3
+_REMEMBERED = 16
+"""Scene vertices remembered per contact vertex."""
 
 
 def visible_vertices(
@@ -85,10 +88,56 @@ class ContactScene:
         self.normals_world: Float[np.ndarray, "verts 3"] = normals.numpy()
         self.tree = cKDTree(self.vertices_world)
 
-    def nearest(self, points_world: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, " points"]:
-        """Nearest scene vertex of every point."""
-        _, nearest = self.tree.query(points_world)
-        return np.asarray(nearest, np.int64)
+
+class NearestInScene:
+    """Exact nearest scene vertex of points that move little from one call to the next.
+
+    The first nearest vertices of each point are remembered. As long as one of them is closer than the
+    furthest of them was, less the way the point has moved, no other vertex can be the nearest.
+    """
+
+    def __init__(self, scene: ContactScene) -> None:
+        self._scene = scene
+        self._asked: Float[np.ndarray, "points 3"] = np.zeros((0, 3))
+        self._candidates: Int[np.ndarray, "points near"] = np.zeros((0, 0), np.int64)
+        self._reach: Float[np.ndarray, " points"] = np.zeros(0)
+
+    def query(self, points_world: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, " points"]:
+        """Index of the nearest scene vertex of every point; their number must not change."""
+        if len(self._asked) == 0:
+            self._asked = np.full_like(points_world, np.inf)
+            self._candidates = np.zeros((len(points_world), _REMEMBERED), np.int64)
+            self._reach = np.zeros(len(points_world))
+        moved = np.linalg.norm(points_world - self._asked, axis=1)
+        column, distance = self._nearest_candidate(points_world)
+        stale = ~(distance <= self._reach - moved)
+        if stale.any():
+            count = min(_REMEMBERED, len(self._scene.vertices_world))
+            ranks = np.arange(1, count + 1)
+            distances, found = map(np.asarray, self._scene.tree.query(points_world[stale], k=ranks))
+            self._asked[stale] = points_world[stale]
+            self._candidates[stale, :count] = found
+            self._candidates[stale, count:] = found[:, :1]
+            self._reach[stale] = distances[:, -1] if count == _REMEMBERED else np.inf
+            column[stale] = 0
+        return self._candidates[np.arange(len(points_world)), column]
+
+    def _nearest_candidate(
+        self, points_world: Float[np.ndarray, "points 3"]
+    ) -> tuple[Int[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+        apart = self._scene.vertices_world[self._candidates] - points_world[:, None]
+        squared = np.einsum("pnk,pnk->pn", apart, apart)
+        column = squared.argmin(axis=1)
+        return column, np.sqrt(squared[np.arange(len(column)), column])
+
+
+def faces_touching(
+    faces: Int[Tensor, "faces 3"], vertex_ids: Int[Tensor, " ids"], num_vertices: int
+) -> Int[Tensor, "touching 3"]:
+    """Faces with a corner in the set: enough for the set's vertex normals."""
+    chosen = torch.zeros(num_vertices, dtype=torch.bool)
+    chosen[vertex_ids] = True
+    return faces[chosen[faces].any(dim=1)]
 
 
 def contact_angles_deg(
@@ -104,21 +153,23 @@ def contact_pairs(
     faces: Int[Tensor, "faces 3"],
     contact_ids: Int[Tensor, " contacts"],
     scene: ContactScene,
+    searches: Sequence[NearestInScene],
     angle_deg: float,
 ) -> VertexPairs:
     """Contact vertices whose nearest scene vertex has a normal parallel to theirs within an angle.
 
     Args:
         vertices_world: bodies; the gradient is not followed.
-        faces: of the body.
+        faces: of the body, at least those that touch a contact vertex.
         contact_ids: vertices of the seven contact parts.
         scene: the room.
+        searches: nearest scene vertices, one search per frame.
         angle_deg: PROX takes 45; antiparallel normals count as parallel.
     """
     body = vertices_world.detach()
     points = body[:, contact_ids].double().numpy()  # (frames, contacts, 3)
     normals = vertex_normals(body, faces, area_weighted=False)[:, contact_ids].double().numpy()
-    nearest = scene.nearest(points.reshape(-1, 3)).reshape(points.shape[:2])
+    nearest = np.stack([search.query(row) for search, row in zip(searches, points, strict=True)])
     kept = contact_angles_deg(normals, scene.normals_world[nearest]) <= angle_deg
     frame, column = np.nonzero(kept)
     return VertexPairs(

@@ -85,20 +85,27 @@ def proxd_stages() -> tuple[StageWeights, ...]:
 
 
 class ProxStyleSolverSettings(Settings):
-    """How a stage is minimised. Same energies, same stages whichever method."""
+    """How a stage is minimised. Same energies and stages whichever method."""
 
     method: Literal["gauss_newton", "lbfgs"] = "gauss_newton"
     """`gauss_newton`: damped Gauss-Newton steps on the exact energy and gradient. `lbfgs`: PROX's own
     optimiser, one L-BFGS with strong Wolfe line search per frame; the reference, many times slower."""
-    iterations: int = Field(8, ge=1)
-    """Gauss-Newton steps per round, tried or taken; a frame that has converged takes fewer."""
-    rounds: int = Field(4, ge=1)
-    """Rounds per stage at most; the visible set is found at the start of each."""
-    tolerance: float = Field(1e-4, gt=0)
+    iterations: int = Field(10, ge=1)
+    """Steps per round, tried or taken; a frame that has converged takes fewer."""
+    rounds: int = Field(2, ge=1)
+    """Rounds per stage at most; the visible set is brought up to date at the start of each."""
+    last_rounds: int = Field(4, ge=1)
+    """Rounds of the last stage at most."""
+    tolerance: float = Field(1e-3, gt=0)
     """A round of a frame ends after two steps in a row that lower its energy by a smaller share; a stage
     after a round that does."""
+    last_tolerance: float = Field(1e-4, gt=0)
+    """The same for the last stage, whose result is kept; the others only lead to it."""
+    fast_share: float = Field(0.02, ge=0)
+    """Steps that lower the energy by more than this share are followed by a new Gauss-Newton matrix;
+    after others the old one is brought up to date by the change of the gradient (BFGS)."""
     anchors: int = Field(400, ge=1)
-    """Vertices on which depth and scene forces are gathered for the curvature."""
+    """Vertices on which depth and scene forces are gathered for the Gauss-Newton matrix."""
     tangential: float = Field(0.1, ge=0, le=1)
     """Curvature of a depth pair along the surface, as a share of that along its normal."""
 
@@ -120,20 +127,27 @@ class ProxStyleSettings(Settings):
     camera_depth_weight: float = Field(100.0, ge=0)
     """Squared; holds the depth of `transl` to the mean of the person's points (camera stage)."""
     orientation_try: Literal["official", "always"] = "always"
-    """`official`: zero start, and a second try turned about the body's y axis where the shoulders
-    are closer than `two_sided_px`. `always`: both half turns (facing, back turned) for every frame as
-    far as stage `orientation_stages`, the lower energy wins."""
+    """`official`: PROX's zero start, and a second run of all stages turned about the body's y axis where
+    the shoulders are closer than `two_sided_px`. `always`: two starts for every frame, facing the camera
+    and back turned, the lower energy after `orientation_stages` goes on."""
     orientation_stages: int = Field(4, ge=1)
+    screening_stages: int = Field(3, ge=0)
+    """`always` only: after so many stages a start is dropped if it has come to the same orientation as
+    the other, or if its energy is above the other's by more than `screening_margin`."""
+    screening_margin: float = Field(0.2, ge=0)
     two_sided_px: float = Field(25.0, ge=0)
     num_points: int = Field(1024, ge=1)
     """Person points per frame; the energy's sum over points is scaled to the full number."""
+    visibility_slack_m: float = Field(0.002, ge=0)
+    """The visible set is found anew when the body has moved by more than this on average."""
     solver: ProxStyleSolverSettings = Field(default_factory=ProxStyleSolverSettings)
     frames_at_once: int = Field(16, ge=1)
     """Bodies evaluated in one batch; bounds the memory, changes nothing else."""
-    seed: int = 0
+    frames_per_chunk: int = Field(64, ge=1)
+    """Frames between two checkpoints."""
 
     @model_validator(mode="after")
     def _orientation_stages_exist(self) -> ProxStyleSettings:
-        if self.orientation_stages > len(self.stages):
-            raise ValueError("orientation_stages is greater than the number of stages")
+        if not self.screening_stages <= self.orientation_stages <= len(self.stages):
+            raise ValueError("screening_stages <= orientation_stages <= number of stages must hold")
         return self

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS
@@ -62,26 +62,31 @@ class GaussNewton:
         parameters: Float[Tensor, "frames 91"],
         frames: Int[np.ndarray, " frames"],
         stage: StageWeights,
-    ) -> tuple[Float[Tensor, "frames 91"], Float[Tensor, " frames"]]:
-        """Parameters after one stage, and their energies.
+        *,
+        last: bool,
+    ) -> Float[Tensor, "frames 91"]:
+        """Parameters after one stage.
 
         Args:
             parameters: start, one row per frame.
             frames: which of the objective's frames the rows belong to.
             stage: weights.
+            last: run to the tolerance of the last stage.
         """
+        settings = self._settings
+        tolerance = settings.last_tolerance if last else settings.tolerance
         state = _State.start(parameters)
         active = np.arange(len(frames))
-        for _ in range(self._settings.rounds):
+        for _ in range(settings.last_rounds if last else settings.rounds):
             if len(active) == 0:
                 break
             self._objective.update_visibility(state.parameters[active], frames[active])
             self._linearise(state, active, frames, stage)
             before = state.energy[active].clone()
-            self._round(state, active, frames, stage)
+            self._round(state, active, frames, stage, tolerance)
             decrease = (before - state.energy[active]) / before.abs().clamp(min=1)
-            active = active[(decrease > self._settings.tolerance).numpy()]
-        return state.parameters, state.energy
+            active = active[(decrease > tolerance).numpy()]
+        return state.parameters
 
     def _round(
         self,
@@ -89,13 +94,14 @@ class GaussNewton:
         active: Int[np.ndarray, " active"],
         frames: Int[np.ndarray, " frames"],
         stage: StageWeights,
+        tolerance: float,
     ) -> None:
         state.small_steps[active] = 0
         for _ in range(self._settings.iterations):
             if len(active) == 0:
                 return
-            for batch in self._batches(active):
-                self._step(state, batch, frames, stage)
+            for batch in self._objective.batches(active):
+                self._step(state, batch, frames, stage, tolerance)
             stuck = (state.damping[active] > _MOST_DAMPING).numpy()
             active = active[(state.small_steps[active] < _STEPS_TO_CONVERGE) & ~stuck]
 
@@ -105,31 +111,30 @@ class GaussNewton:
         rows: Int[np.ndarray, " rows"],
         frames: Int[np.ndarray, " frames"],
         stage: StageWeights,
+        tolerance: float,
     ) -> None:
         step, predicted = _damped_step(
             state.hessian[rows], state.gradient[rows], state.damping[rows], stage.free_transl
         )
         trial = state.parameters[rows] + step
         found = self._objective.evaluate(trial, frames[rows], stage)
-        decrease = state.energy[rows] - found.energy
         finite = torch.isfinite(found.energy) & torch.isfinite(found.gradient).all(dim=1)
+        decrease = state.energy[rows] - found.energy
         better = finite & (decrease >= 0)
-        share = torch.where(better, decrease / state.energy[rows].abs().clamp(min=1), 0)
-        small = better & (share < self._settings.tolerance)
-        state.small_steps[rows] = np.where(
-            better.numpy(), small.numpy() * (state.small_steps[rows] + 1), state.small_steps[rows]
-        )
+        _count_small_steps(state, rows, decrease, better, tolerance)
         gain = torch.where(better, decrease / predicted.clamp(min=1e-12), 0)
         factor = torch.where(gain > 0.75, 0.3, torch.where(gain > 0.25, 1.0, 3.0))
-        factor = torch.where(better, factor, 8.0)
+        factor = torch.where(better, factor, 5.0)
         state.damping[rows] = (state.damping[rows] * factor).clamp(min=_LEAST_DAMPING)
+        change = torch.where(finite[:, None], found.gradient - state.gradient[rows], 0.0)
+        state.hessian[rows] = _secant_update(state.hessian[rows], step, change)
         kept = rows[better.numpy()]
-        if len(kept) == 0:
-            return
         state.parameters[kept] = trial[better]
         state.energy[kept], state.gradient[kept] = found.energy[better], found.gradient[better]
-        hessian = self._curvature.matrices(trial, frames[rows], stage, found)
-        state.hessian[kept] = hessian[better]
+        fast = better & (decrease > self._settings.fast_share * found.energy.abs())
+        if fast.any():
+            hessian = self._curvature.matrices(trial, frames[rows], stage, found)
+            state.hessian[rows[fast.numpy()]] = hessian[fast]
 
     def _linearise(
         self,
@@ -138,15 +143,11 @@ class GaussNewton:
         frames: Int[np.ndarray, " frames"],
         stage: StageWeights,
     ) -> None:
-        for rows in self._batches(active):
+        for rows in self._objective.batches(active):
             parameters = state.parameters[rows]
             found = self._objective.evaluate(parameters, frames[rows], stage)
             state.energy[rows], state.gradient[rows] = found.energy, found.gradient
             state.hessian[rows] = self._curvature.matrices(parameters, frames[rows], stage, found)
-
-    def _batches(self, rows: Int[np.ndarray, " rows"]) -> list[Int[np.ndarray, " batch"]]:
-        size = self._objective.settings.frames_at_once
-        return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _damped_step(
@@ -170,3 +171,36 @@ def _damped_step(
     step = torch.where(usable[:, None], step, 0.0)
     predicted = -(slope * step).sum(1) - 0.5 * (step[:, None] @ matrix @ step[..., None])[:, 0, 0]
     return step.to(gradient), predicted.to(gradient)
+
+
+def _secant_update(
+    hessian: Float[Tensor, "frames 91 91"],
+    step: Float[Tensor, "frames 91"],
+    change: Float[Tensor, "frames 91"],
+) -> Float[Tensor, "frames 91 91"]:
+    """BFGS update with Powell's damping: positive definite whatever the gradient did."""
+    along = (hessian @ step[..., None])[..., 0]
+    curvature = (step * along).sum(1)
+    found = (step * change).sum(1)
+    share = torch.where(found < 0.2 * curvature, 0.8 * curvature / (curvature - found), 1.0)[:, None]
+    change = share * change + (1 - share) * along
+    found = (step * change).sum(1)
+    usable = (curvature > 0) & (found > 0)
+    safe_curvature, safe_found = torch.where(usable, curvature, 1.0), torch.where(usable, found, 1.0)
+    update = (
+        change[:, :, None] * change[:, None] / safe_found[:, None, None]
+        - along[:, :, None] * along[:, None] / safe_curvature[:, None, None]
+    )
+    return hessian + torch.where(usable[:, None, None], update, 0.0)
+
+
+def _count_small_steps(
+    state: _State,
+    rows: Int[np.ndarray, " rows"],
+    decrease: Float[Tensor, " rows"],
+    better: Bool[Tensor, " rows"],
+    tolerance: float,
+) -> None:
+    share = decrease / state.energy[rows].abs().clamp(min=1)
+    counted = np.where((share < tolerance).numpy(), state.small_steps[rows] + 1, 0)
+    state.small_steps[rows] = np.where(better.numpy(), counted, state.small_steps[rows])

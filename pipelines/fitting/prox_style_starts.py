@@ -1,0 +1,181 @@
+"""All stages for a group of frames: the starting orientations, which of them goes on, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pipelines.fitting import prox_style_camera as camera
+from pipelines.fitting.prox_style_body import COLUMNS
+from pipelines.fitting.prox_style_energies import TERM_NAMES
+from pipelines.fitting.prox_style_lbfgs import FrameByFrame
+from pipelines.fitting.prox_style_objective import Objective
+from pipelines.fitting.prox_style_settings import ProxStyleSettings, StageWeights
+from pipelines.fitting.prox_style_solver import GaussNewton
+from pipelines.geometry.rotations import rotvec_to_rotmat
+
+_SAME_ORIENTATION_DEG = 20.0
+
+
+class StageSolver(Protocol):
+    """A way to minimise one stage."""
+
+    def minimise(
+        self,
+        parameters: Float[Tensor, "frames 91"],
+        frames: Int[np.ndarray, " frames"],
+        stage: StageWeights,
+        *,
+        last: bool,
+    ) -> Float[Tensor, "frames 91"]:
+        """Parameters after one stage, one row per frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramesFit:
+    """Result of a group of frames."""
+
+    parameters: Float[np.ndarray, "frames 91"]
+    finite: Bool[np.ndarray, " frames"]
+    """False where the energy was not a number at the start of some stage; the rest is not to be used."""
+    values: dict[str, Float[np.ndarray, "frames"]]
+    """Unweighted terms, weighted `total`, and counts."""
+
+
+def fit_frames(objective: Objective) -> FramesFit:
+    """Camera stage, all stages from the starts that are tried, the final energies."""
+    settings = objective.settings
+    solver: StageSolver = (
+        GaussNewton(objective, settings.solver)
+        if settings.solver.method == "gauss_newton"
+        else FrameByFrame(objective)
+    )
+    tries = _Tries(objective, solver)
+    if settings.orientation_try == "official":
+        tries.start(official=True)
+        tries.run(settings.stages, ends=True)
+        parameters, won = tries.best(settings.stages[-1])
+    else:
+        tries.start(official=False)
+        tries.run(settings.stages[: settings.screening_stages], ends=False)
+        tries.screen(settings)
+        tries.run(settings.stages[settings.screening_stages : settings.orientation_stages], ends=False)
+        parameters, won = tries.best(settings.stages[settings.orientation_stages - 1])
+        frames = np.arange(len(objective.data))
+        rest = settings.stages[settings.orientation_stages :]
+        for number, stage in enumerate(rest, start=1):
+            parameters = solver.minimise(parameters, frames, stage, last=number == len(rest))
+    return _result(objective, parameters, won, settings)
+
+
+class _Tries:
+    """Two starts per frame, some of them dropped."""
+
+    def __init__(self, objective: Objective, solver: StageSolver) -> None:
+        self._objective, self._solver = objective, solver
+        self._parameters: list[Float[Tensor, "frames 91"]] = []
+        self._alive: list[Bool[np.ndarray, " frames"]] = []
+
+    def start(self, *, official: bool) -> None:
+        """Camera stage from PROX's start, or from both half turns."""
+        objective, settings = self._objective, self._objective.settings
+        data, body, prior = objective.data, objective.body, objective.prior
+        weight = settings.camera_depth_weight
+        side_view = camera.shoulders_close(data, settings.two_sided_px).numpy()
+        first_start = camera.OFFICIAL_START if official else camera.FACING
+        first = camera.camera_stage(data, first_start, body, prior, weight)
+        turned = first.clone()
+        orient = COLUMNS["global_orient"]
+        turned[:, orient] = camera.turned_about_body_axis(first[:, orient])
+        if official:
+            self._parameters, self._alive = [first, turned], [np.ones_like(side_view), side_view]
+            return
+        second = camera.camera_stage(data, camera.BACK_TURNED, body, prior, weight)
+        same = _orientations_apart_deg(first, second) < _SAME_ORIENTATION_DEG
+        # Both starts at one place leave the other side of a side view untried.
+        second = torch.where(torch.as_tensor(same & side_view)[:, None], turned, second)
+        self._parameters, self._alive = [first, second], [np.ones_like(same), ~same | side_view]
+
+    def run(self, stages: Sequence[StageWeights], *, ends: bool) -> None:
+        """Take every start that is alive through some stages; `ends`: the last of them is the last."""
+        for parameters, alive in zip(self._parameters, self._alive, strict=True):
+            frames = np.flatnonzero(alive)
+            if len(frames) == 0:
+                continue
+            rows = parameters[frames]
+            for number, stage in enumerate(stages, start=1):
+                last = ends and number == len(stages)
+                rows = self._solver.minimise(rows, frames, stage, last=last)
+            parameters[frames] = rows
+
+    def screen(self, settings: ProxStyleSettings) -> None:
+        """Drop the worse start where both came to one orientation or its energy is far above."""
+        if settings.screening_stages == 0:
+            return
+        energies = self._energies(settings.stages[settings.screening_stages - 1])
+        rivals = self._alive[0] & self._alive[1]
+        same = _orientations_apart_deg(*self._parameters) < _SAME_ORIENTATION_DEG
+        for this, other in ((0, 1), (1, 0)):
+            above = energies[this] > energies[other] * (1 + settings.screening_margin)
+            worse = energies[this] > energies[other] if this == 0 else energies[this] >= energies[other]
+            self._alive[this] = self._alive[this] & ~(rivals & (above | (same & worse)))
+
+    def best(self, stage: StageWeights) -> tuple[Float[Tensor, "frames 91"], Int[np.ndarray, " frames"]]:
+        """Parameters of the start with the lower energy, and which one that is."""
+        energies = self._energies(stage)
+        won = (energies[1] < energies[0]).astype(np.int64)
+        second = torch.as_tensor(won.astype(bool))[:, None]
+        return torch.where(second, self._parameters[1], self._parameters[0]), won
+
+    def _energies(self, stage: StageWeights) -> list[Float[np.ndarray, " frames"]]:
+        """Energy of both starts; infinite where a start was dropped or is not a number."""
+        result = []
+        for parameters, alive in zip(self._parameters, self._alive, strict=True):
+            energy = np.full(len(alive), np.inf)
+            frames = np.flatnonzero(alive)
+            for rows in self._objective.batches(frames):
+                self._objective.update_visibility(parameters[rows], rows)
+                found = self._objective.evaluate(parameters[rows], rows, stage).energy.double().numpy()
+                energy[rows] = np.where(np.isfinite(found), found, np.inf)
+            result.append(energy)
+        return result
+
+
+def _orientations_apart_deg(
+    first: Float[Tensor, "frames 91"], second: Float[Tensor, "frames 91"]
+) -> Float[np.ndarray, " frames"]:
+    a, b = (rotvec_to_rotmat(x[:, COLUMNS["global_orient"]]) for x in (first, second))
+    trace = (a.mT @ b).diagonal(dim1=1, dim2=2).sum(1)
+    return np.degrees(np.arccos(((trace - 1) / 2).clamp(-1, 1).double().numpy()))
+
+
+def _result(
+    objective: Objective,
+    parameters: Float[Tensor, "frames 91"],
+    won: Int[np.ndarray, " frames"],
+    settings: ProxStyleSettings,
+) -> FramesFit:
+    frames = np.arange(len(objective.data))
+    names = (*TERM_NAMES, "total", "num_contact")
+    values = {name: np.zeros(len(frames)) for name in names}
+    for rows in objective.batches(frames):
+        objective.update_visibility(parameters[rows], rows)
+        found = objective.evaluate(parameters[rows], rows, settings.stages[-1])
+        for name in TERM_NAMES:
+            values[name][rows] = found.terms[name].double().numpy()
+        values["total"][rows] = found.energy.double().numpy()
+        if found.pairs.contact is not None:
+            kept = np.bincount(found.pairs.contact.frame.numpy(), minlength=len(rows))
+            values["num_contact"][rows] = kept
+    values["num_visible"] = objective.num_visible(frames).astype(np.float64)
+    values["num_evaluations"] = objective.num_evaluations.astype(np.float64)
+    values["second_start_won"] = won.astype(np.float64)
+    finite = np.isfinite(values["total"]) & torch.isfinite(parameters).all(dim=1).numpy()
+    return FramesFit(parameters.numpy(), finite, values)
