@@ -242,7 +242,7 @@ def _assemble(
     order = torch.argsort(rank[weights.argmax(dim=0)], stable=True)
 
     to_planes = (3 * order + torch.arange(3)[:, None]).flatten()
-    sparse = (correctives != 0).float().mean() < _SPARSE_BELOW
+    sparse = correctives.count_nonzero() < _SPARSE_BELOW * correctives.numel()
     return Skinning(
         template=template,
         blendshapes=blendshapes,

@@ -146,9 +146,9 @@ def _draw(male: bool, rng: np.random.Generator) -> BodyFactors:
 
 def _three_anchors(value: float, names: tuple[str, ...]) -> dict[str, float]:
     low, middle, high = names
-    return {low: max(0, 1 - 2 * value), middle: 1 - abs(2 * value - 1), high: max(0, 2 * value - 1)}
+    return {low: max(0.0, 1 - 2 * value), middle: 1 - abs(2 * value - 1), high: max(0.0, 2 * value - 1)}
 
 
 def _two_sided(value: float, names: tuple[str, ...]) -> dict[str, float]:
     low, high = names
-    return {low: max(0, 1 - 2 * value), high: max(0, 2 * value - 1)}
+    return {low: max(0.0, 1 - 2 * value), high: max(0.0, 2 * value - 1)}

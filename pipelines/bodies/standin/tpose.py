@@ -256,8 +256,8 @@ def _bone_places(
 
 
 def _eyeball(
-    helper: Float[np.ndarray, "points 3"], mirrored: bool
-) -> tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "3"]]:
+    helper: Float[np.ndarray, "helper 3"], mirrored: bool
+) -> tuple[Float[np.ndarray, "546 3"], Float[np.ndarray, "3"]]:
     """The sphere that fills the helper eye, and its centre."""
     centre = (helper.max(0) + helper.min(0)) / 2
     radius = 0.985 * np.ptp(helper[:, 0]) / 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import shutil
 from pathlib import Path
 
@@ -198,6 +199,23 @@ def test_licensed_smplx_with_pickled_members_and_sparse_regressor_loads(
     ours = load_smplx(BodyFiles(tmp_path, is_standin=False), "male")(**parameters)
     expected = load_smplx(files, "male")(**parameters)
     torch.testing.assert_close(ours.vertices, expected.vertices, atol=1e-6, rtol=0)
+
+
+def test_smplh_pickle_with_sparse_regressor_loads(files: BodyFiles, tmp_path: Path) -> None:
+    with np.load(files.smplh("male")) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["J_regressor"] = scipy.sparse.csc_matrix(arrays["J_regressor"])
+    (tmp_path / "smplh").mkdir()
+    path = tmp_path / "smplh" / "SMPLH_MALE.pkl"
+    path.write_bytes(pickle.dumps(arrays, protocol=2))
+    still = [torch.zeros(1, size) for size in (10, 3, 63, 3)]
+    ours = load_smplh(BodyFiles(tmp_path, is_standin=False), "male")(*still)
+    torch.testing.assert_close(ours.vertices, load_smplh(files, "male")(*still).vertices)
+    arrays.pop("posedirs")
+    path = tmp_path / "smplh" / "SMPLH_FEMALE.pkl"
+    path.write_bytes(pickle.dumps(arrays, protocol=2))
+    with pytest.raises(DataInvalid, match=r"(?s)lacks posedirs.*SMPLH_FEMALE\.pkl"):
+        load_smplh(BodyFiles(tmp_path, is_standin=False), "female")
 
 
 def test_a_pickle_with_code_is_refused(files: BodyFiles, tmp_path: Path) -> None:
