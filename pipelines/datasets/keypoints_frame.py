@@ -22,8 +22,9 @@ from pipelines.errors import DataInvalid
 
 Evidence = Literal["fits", "mask", "settings", "another recording", "no keypoints"]
 
-_MARGIN_PX = {"fits": 10.0, "mask": 3.0}
+_MARGIN_PX = {"fits": 10.0, "mask": 4.0}
 _CLIP_PX = {"fits": 300.0, "mask": 150.0}
+_STRIDE = 2
 _MAJORITY = 0.8
 _MIN_VOTES = 3
 _MIN_SIDE_VOTES = 6
@@ -195,15 +196,17 @@ def _fit_error(
 
 def _distance_to_mask(
     person: Bool[np.ndarray, "height width"] | None,
-) -> Float[np.ndarray, "height width"] | None:
+) -> Float[np.ndarray, "rows columns"] | None:
+    """Distance (px) to the nearest person pixel, at every second row and column."""
     if person is None or not person.any():
         return None
-    return np.asarray(cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, 3))
+    coarse = (~person[::_STRIDE, ::_STRIDE]).astype(np.uint8)  # to 2 px is enough, and four times faster
+    return np.asarray(cv2.distanceTransform(coarse, cv2.DIST_L2, 3)) * _STRIDE
 
 
 def _mask_error(
     people: Float[np.ndarray, "people 118 3"],
-    distance: Float[np.ndarray, "height width"] | None,
+    distance: Float[np.ndarray, "rows columns"] | None,
     min_confidence: float,
 ) -> float:
     best = float("nan")
@@ -212,7 +215,7 @@ def _mask_error(
         if len(rows):
             assert distance is not None
             height, width = distance.shape
-            column = np.rint(pixels[:, 0]).astype(np.int64).clip(0, width - 1)
-            row = np.rint(pixels[:, 1]).astype(np.int64).clip(0, height - 1)
+            column = np.rint(pixels[:, 0] / _STRIDE).astype(np.int64).clip(0, width - 1)
+            row = np.rint(pixels[:, 1] / _STRIDE).astype(np.int64).clip(0, height - 1)
             best = np.fmin(best, np.minimum(distance[row, column], _CLIP_PX["mask"]).mean())
     return float(best)

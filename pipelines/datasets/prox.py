@@ -284,10 +284,11 @@ class ProxDataset:
         counts = {k: v for k, v in reader.skipped.items() if v} | count_color_defects(
             self.layout, recording, table, rows
         )
-        left_out = len(table) - len(table.names[rows])
+        trimmed = 2 * self.settings.trim_frames
         others = {
             "unrecognised_file_names": len(table.unrecognised),
-            "frames_trimmed": left_out,
+            "frames_trimmed": trimmed,
+            "frames_beyond_max": len(table) - trimmed - (rows.stop - rows.start),
             "keypoints_unmirrored": (rows.stop - rows.start) if finding.frame == "raw" else 0,
         }
         counts |= {reason: count for reason, count in others.items() if count}

@@ -88,7 +88,7 @@ def test_reading_fewer_frames_gives_the_same_frames(pristine, seen):
     assert part.frame_names == FRAMES[1:3]
     assert part.segment_id.tolist() == [0, 0]
     np.testing.assert_array_equal(part.points_camera, seen.points_camera[1:3])
-    assert part.skipped == {"frames_trimmed": 4}
+    assert part.skipped == {"frames_beyond_max": 2, "frames_trimmed": 2}
 
 
 def test_trimming_everything_is_refused(pristine):
@@ -176,6 +176,11 @@ def write_png(path, image: np.ndarray) -> None:
     replace(path, cv2.imencode(".png", image)[1].tobytes())
 
 
+def defects(seen: SequenceObservations) -> dict[str, int]:
+    """Counts without that of the frames these tests leave unread for speed."""
+    return {reason: count for reason, count in seen.skipped.items() if reason != "frames_beyond_max"}
+
+
 def break_depth(tree, frame: str, how: str) -> None:
     path = tree.file("Depth", frame)
     if how == "missing":
@@ -202,15 +207,15 @@ def break_depth(tree, frame: str, how: str) -> None:
 )
 def test_broken_depth_is_counted_and_keypoints_carry_the_frame(tree, how, reason):
     break_depth(tree, FRAMES[1], how)
-    seen = observe(tree)
-    assert seen.status == ("",) * 6
+    seen = observe(tree, max_frames=2)
+    assert seen.status == ("", "")
     assert seen.num_points[1] == 0
     assert (seen.points_camera[1] == 0).all()
-    assert seen.skipped == {reason: 1}
+    assert defects(seen) == {reason: 1}
     tree.write_keypoints(FRAMES[1], [])
-    seen = observe(tree)
+    seen = observe(tree, max_frames=2)
     assert seen.status[1] == reason
-    assert seen.skipped == {reason: 1, "no_keypoints": 1}
+    assert defects(seen) == {reason: 1, "no_keypoints": 1}
     assert seen.person_seen[1] == (reason != "no_depth")  # a broken file does not hide the person
 
 
@@ -221,18 +226,18 @@ def test_a_broken_mask_is_counted_and_keypoints_carry_the_frame(tree, how, reaso
         path.unlink()
     else:
         replace(path, path.read_bytes()[:500])
-    seen = observe(tree)
+    seen = observe(tree, max_frames=2)
     assert seen.status[1] == ""
     assert seen.num_points[1] == 0
-    assert seen.skipped == {reason: 1}
+    assert defects(seen) == {reason: 1}
     tree.write_keypoints(FRAMES[1], [])
-    assert observe(tree).status[1] == reason
+    assert observe(tree, max_frames=2).status[1] == reason
 
 
 def test_an_inverted_mask_is_invalid(tree):
     path = tree.file("BodyIndexColor", FRAMES[1])
     write_png(path, 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-    assert observe(tree).skipped == {"mask_invalid": 1}
+    assert defects(observe(tree, max_frames=2)) == {"mask_invalid": 1}
 
 
 @pytest.mark.parametrize(
@@ -251,11 +256,11 @@ def test_broken_keypoints_are_counted_and_depth_carries_the_frame(tree, content,
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    seen = observe(tree)
-    assert seen.status == ("",) * 6
+    seen = observe(tree, max_frames=2)
+    assert seen.status == ("", "")
     assert (seen.keypoints_confidence[1] == 0).all()
     assert (seen.keypoints_confidence[0] > 0).all()
-    assert seen.skipped == {reason: 1}
+    assert defects(seen) == {reason: 1}
 
 
 def test_single_nan_keypoints_are_counted(tree):
@@ -263,19 +268,19 @@ def test_single_nan_keypoints_are_counted(tree):
     content = json.loads(path.read_text())
     content["people"][0]["pose_keypoints_2d"][3] = float("nan")
     path.write_text(json.dumps(content))
-    seen = observe(tree)
+    seen = observe(tree, max_frames=2)
     assert seen.keypoints_confidence[1, 1] == 0
     assert np.isfinite(seen.keypoints_px).all()
-    assert seen.skipped == {"keypoints_not_finite": 1}
+    assert defects(seen) == {"keypoints_not_finite": 1}
 
 
 def test_nobody_in_the_frame(tree):
     write_png(tree.file("BodyIndexColor", FRAMES[1]), np.full((1080, 1920), 255, np.uint8))
     tree.write_keypoints(FRAMES[1], [])
-    seen = observe(tree)
+    seen = observe(tree, max_frames=2)
     assert seen.status[1] == "no_person"
     assert not seen.person_seen[1]
-    assert seen.skipped == {"mask_without_person": 1, "no_keypoints": 1, "no_person": 1}
+    assert defects(seen) == {"mask_without_person": 1, "no_keypoints": 1, "no_person": 1}
 
 
 def test_a_few_stray_mask_pixels_are_nobody(tree):
@@ -283,7 +288,7 @@ def test_a_few_stray_mask_pixels_are_nobody(tree):
     mask[500, 600:640] = 0
     write_png(tree.file("BodyIndexColor", FRAMES[1]), mask)
     tree.write_keypoints(FRAMES[1], [])
-    assert observe(tree).status[1] == "no_person"
+    assert observe(tree, max_frames=2).status[1] == "no_person"
 
 
 def test_two_people_are_counted_and_ours_is_taken(tree, seen):
@@ -296,18 +301,18 @@ def test_two_people_are_counted_and_ours_is_taken(tree, seen):
     both = np.minimum(mask, np.roll(mask, -700, axis=1))
     write_png(path, np.ascontiguousarray(both[:, ::-1]))
     tree.write_keypoints(FRAMES[1], [other, rows])
-    read = observe(tree)
+    read = observe(tree, max_frames=2)
     np.testing.assert_allclose(read.keypoints_px[1], seen.keypoints_px[1])
     np.testing.assert_array_equal(read.points_camera[1], seen.points_camera[1])
-    assert read.skipped == {"several_people": 1}
+    assert defects(read) == {"several_people": 1}
 
 
 def test_a_ghost_of_low_confidence_is_no_second_person(tree, seen):
     rows = np.column_stack([seen.keypoints_px[0], seen.keypoints_confidence[0]])
     ghost = rows * (1, 1, 0.1)
     tree.write_keypoints(FRAMES[1], [ghost, rows])
-    read = observe(tree)
-    assert read.skipped == {}
+    read = observe(tree, max_frames=2)
+    assert defects(read) == {}
     assert read.keypoints_confidence[1].max() == pytest.approx(0.9)
 
 
@@ -315,9 +320,9 @@ def test_colour_images_are_not_needed_but_their_defects_are_counted(tree):
     tree.file("Color", FRAMES[0]).unlink()
     path = tree.file("Color", FRAMES[1])
     replace(path, path.read_bytes()[:3000])
-    seen = observe(tree)
+    seen = observe(tree, max_frames=2)
     assert set(seen.status) == {""}
-    assert seen.skipped == {"image_invalid": 1, "image_missing": 1}
+    assert defects(seen) == {"image_invalid": 1, "image_missing": 1}
     with pytest.raises(DataInvalid, match="truncated"):
         ProxDataset(tree.root).color_image(RECORDING, FRAMES[1])
 
