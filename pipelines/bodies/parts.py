@@ -53,17 +53,22 @@ def head_vertices_smplx(folder: Path) -> Int[np.ndarray, " ids"]:
     return read_segment(folder, HEAD_PART)
 
 
-def contact_labels_smplh(files: BodyFiles) -> Int[np.ndarray, "6890"]:
+def contact_labels_smplh(files: BodyFiles, folder: Path | None = None) -> Int[np.ndarray, "6890"]:
     """Contact class of each SMPL+H vertex: 0 none, 1..7 as in `CONTACT_PARTS`.
 
     A vertex takes the class that holds most of its correspondence weight, if that is at least half.
+
+    Args:
+        files: the body models (transfer matrix).
+        folder: where the segments lie, e.g. PROX's own; those beside the body models when None.
     """
+    folder = folder if folder is not None else files.segments
     matrix = abs(read_transfer_matrix(files.transfer))
     total = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1e-12)
     shares = np.zeros((NUM_SMPLH_VERTICES, len(CONTACT_PARTS)))
     for column, part in enumerate(CONTACT_PARTS):
         member = np.zeros(matrix.shape[1])
-        member[read_segment(files.segments, part)] = 1
+        member[read_segment(folder, part)] = 1
         shares[:, column] = (matrix @ member) / total
     return np.where(shares.max(axis=1) >= 0.5, shares.argmax(axis=1) + 1, 0)
 

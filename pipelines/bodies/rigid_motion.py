@@ -24,15 +24,15 @@ def move_parameters(
     """Parameters of the same bodies in another frame; only the root and `transl` change."""
     betas = torch.tensor(np.asarray(parameters.betas), dtype=torch.float64)
     if isinstance(parameters, SmplhParameters):
-        pelvis = load_smplh(files, gender, betas.shape[1], torch.float64).rest_pelvis(betas)
+        pelvis = load_smplh(files, gender, betas.shape[1]).rest_pelvis(betas.float())
     else:
         expression = torch.tensor(np.asarray(parameters.expression), dtype=torch.float64)
-        pelvis = load_smplx(files, gender, torch.float64).rest_pelvis(betas, expression)
+        pelvis = load_smplx(files, gender).rest_pelvis(betas.float(), expression.float())
     root, transl = move_root(
         torch.tensor(T_dst_from_src, dtype=torch.float64),
         torch.tensor(np.asarray(parameters.global_orient), dtype=torch.float64),
         torch.tensor(np.asarray(parameters.transl), dtype=torch.float64),
-        pelvis,
+        pelvis.double(),
     )
     dtype = parameters.transl.dtype
     moved = {"global_orient": root.numpy().astype(dtype), "transl": transl.numpy().astype(dtype)}
