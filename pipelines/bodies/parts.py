@@ -35,11 +35,12 @@ def read_segment(folder: Path, part: str) -> Int[np.ndarray, " ids"]:
             "body segment not found", where=path, fix="unpack PROX's body_segments.zip there"
         )
     try:
-        ids = json.loads(path.read_text(encoding="utf-8"))["verts_ind"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        ids = content if isinstance(content, list) else content["verts_ind"]  # body_mask is a bare list
         return np.unique(np.asarray(ids, np.int64))
     except (ValueError, KeyError, TypeError) as error:
         raise DataInvalid(
-            "body segment is not a JSON object with verts_ind", where=path, found=str(error)
+            "body segment is neither a list of ids nor a JSON object with verts_ind", where=path, found=str(error)
         ) from None
 
 
