@@ -40,7 +40,9 @@ def read_segment(folder: Path, part: str) -> Int[np.ndarray, " ids"]:
         return np.unique(np.asarray(ids, np.int64))
     except (ValueError, KeyError, TypeError) as error:
         raise DataInvalid(
-            "body segment is neither a list of ids nor a JSON object with verts_ind", where=path, found=str(error)
+            "body segment is neither a list of ids nor a JSON object with verts_ind",
+            where=path,
+            found=str(error),
         ) from None
 
 
