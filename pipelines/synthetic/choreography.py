@@ -107,9 +107,9 @@ class Choreography:
         """Standing at a place with the hands hanging."""
         style = Style.draw(rng, rig)
         self = Choreography(rig, rng, style, heading_rad)
-        at = np.asarray(at, np.float64)
+        middle = np.asarray(at, np.float64)
         for side in SIDES:
-            x, y = at + self.direction(0.0, self.outward(side) * style.stance_m)
+            x, y = middle + self.direction(0.0, self.outward(side) * style.stance_m)
             yaw = heading_rad + self.outward(side) * style.toe_out_rad
             self.plans[side].plants.append(Plant(x, y, yaw, 0.0, np.inf))
             self.hang[side].key(0.0, np.array(HANG) + rng.normal(0, 0.02, 3))

@@ -10,14 +10,16 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_closing, binary_opening
+from scipy.ndimage import binary_closing, binary_opening, gaussian_filter1d
 
 from pipelines.synthetic.footsteps import FLAT_RAD, FootMotion, lowest_skin, minimum_jerk, roll_foot
 from pipelines.synthetic.inverse_kinematics import apply, blend, fraction_of
-from pipelines.synthetic.rig import FootRest
+from pipelines.synthetic.rig import SIDES, FootRest
 
-_LOW_M = 0.045
-_SLOW_M_S = 0.45
+_STANDING = 0.8
+"""Unrest (m/s) below which a foot stands."""
+_HEIGHT_CHARGE = 8.0
+"""Metres per second per metre of height above the foot's lowest."""
 _FLAT_BAND_RAD = np.deg2rad(3.0)
 
 
@@ -29,10 +31,22 @@ class RawFoot:
     rotation: Float[np.ndarray, "frames 3 3"]
 
 
-def lock_foot(rest: FootRest, raw: RawFoot, frame_rate_hz: float) -> FootMotion:
+def lock_feet(
+    rests: tuple[FootRest, FootRest], raws: tuple[RawFoot, RawFoot], frame_rate_hz: float
+) -> tuple[FootMotion, FootMotion]:
+    """Both feet of a walk, at rest on the floor during each stance; one of them always stands."""
+    left, right = find_stances(rests, raws, frame_rate_hz)
+    return (
+        lock_foot(rests[0], raws[0], left, frame_rate_hz),
+        lock_foot(rests[1], raws[1], right, frame_rate_hz),
+    )
+
+
+def lock_foot(
+    rest: FootRest, raw: RawFoot, stance: Bool[np.ndarray, " frames"], frame_rate_hz: float
+) -> FootMotion:
     """The same foot, at rest on the floor during each stance, blended in between."""
     pitch, yaw = foot_angles(rest, raw)
-    stance = find_stance(rest, raw, frame_rate_hz)
     spans = _spans(stance)
     if not spans:
         return _free_foot(rest, raw)
@@ -60,18 +74,41 @@ def foot_angles(
     return pitch, np.unwrap(np.arctan2(forward[:, 1], forward[:, 0]))
 
 
-def find_stance(rest: FootRest, raw: RawFoot, frame_rate_hz: float) -> Bool[np.ndarray, " frames"]:
-    """Frames in which the heel or the toe base is low and slow."""
-    stance = np.zeros(len(raw.ankle), dtype=bool)
+def find_stances(
+    rests: tuple[FootRest, FootRest], raws: tuple[RawFoot, RawFoot], frame_rate_hz: float
+) -> tuple[Bool[np.ndarray, " frames"], Bool[np.ndarray, " frames"]]:
+    """Frames in which each foot stands: its heel or toe base is low and slow.
+
+    A walk has no flight: where neither foot is, the calmer one is taken to stand.
+    """
+    unrest = [_unrest(rests[side], raws[side], frame_rate_hz) for side in SIDES]
+    stances = [_without_flicker(unrest[side] < _STANDING) for side in SIDES]
+    calmer = np.asarray(unrest[0] <= unrest[1])
+    nobody = ~(stances[0] | stances[1])
+    stances = [
+        _without_flicker(stances[0] | nobody & calmer),
+        _without_flicker(stances[1] | nobody & ~calmer),
+    ]
+    nobody = ~(stances[0] | stances[1])
+    return stances[0] | nobody & calmer, stances[1] | nobody & ~calmer
+
+
+def _unrest(rest: FootRest, raw: RawFoot, frame_rate_hz: float) -> Float[np.ndarray, " frames"]:
+    """Speed (m/s) plus a charge for height, of the calmer of heel and toe base; smoothed."""
+    charges = []
     for point in (rest.ball, rest.heel_point):
         place = raw.ankle + apply(raw.rotation, point)
-        velocity = np.gradient(place, axis=0) * frame_rate_hz
-        low = place[:, 2] < np.percentile(place[:, 2], 5) + _LOW_M
-        slow = np.linalg.norm(velocity[:, :2], axis=1) < _SLOW_M_S
-        stance |= low & slow & (np.abs(velocity[:, 2]) < 0.6)
-    ends_filled = np.pad(stance, 4, mode="edge")
-    ends_filled = binary_opening(binary_closing(ends_filled, np.ones(4)), np.ones(5))
-    return np.asarray(ends_filled[4:-4])
+        speed = np.linalg.norm(np.gradient(place, axis=0), axis=1) * frame_rate_hz
+        height = np.maximum(place[:, 2] - np.percentile(place[:, 2], 5), 0.0)
+        charges.append(speed + _HEIGHT_CHARGE * height)
+    return np.asarray(gaussian_filter1d(np.minimum(*charges), 0.8, mode="nearest"))
+
+
+def _without_flicker(flags: Bool[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
+    """Gaps of up to four frames closed, then stances of up to four frames dropped; ends count as held."""
+    padded = np.pad(flags, 5, mode="edge")
+    padded = binary_opening(binary_closing(padded, np.ones(5, bool)), np.ones(5, bool))
+    return np.asarray(padded[5:-5])
 
 
 def _flat_pitch(

@@ -14,7 +14,7 @@ from pipelines.bodies.model import SmplxBody, load_smplx
 from pipelines.errors import SettingsInvalid
 from pipelines.records import Gender, SmplxParameters
 from pipelines.synthetic.choreography import Choreography
-from pipelines.synthetic.families import lying, reaching, seats, turning
+from pipelines.synthetic.families import lying, reaching, seats, training, turning
 from pipelines.synthetic.families.family import MotionFamily
 from pipelines.synthetic.furniture import FurnitureNeed
 from pipelines.synthetic.hands import hand_poses
@@ -23,6 +23,7 @@ from pipelines.synthetic.settling import Actor, Support, fit_furniture, settle
 from pipelines.synthetic.skin import smplx_parameters
 from pipelines.synthetic.walk_solver import solve_walk
 from pipelines.synthetic.walks import (
+    FRAME_RATE_HZ,
     WalkEdit,
     cut,
     edit_gait,
@@ -32,12 +33,12 @@ from pipelines.synthetic.walks import (
     walk_clips,
 )
 
-FRAME_RATE_HZ: Final = 30
 WALK: Final = "walk"
 
 PROCEDURAL: Final[dict[str, MotionFamily]] = {
     family.name: family
-    for family in (*seats.FAMILIES, *reaching.FAMILIES, *turning.FAMILIES, *lying.FAMILIES)
+    for group in (seats, reaching, turning, lying, training)
+    for family in group.FAMILIES
 }
 HELD_OUT_FAMILIES: Final = (
     WALK,

@@ -228,7 +228,7 @@ def _solve_arm(
 def _within_reach(
     vectors: Float[np.ndarray, "frames 3"], reach_m: float
 ) -> Float[np.ndarray, "frames 3"]:
-    """Shorten what is too far; it starts a little before the limit, so that elbows do not snap straight."""
+    """Shorten what is too far, from a little before the limit on: elbows must not snap straight."""
     length = np.linalg.norm(vectors, axis=1)
     soft = (1 - _SOFT_REACH) * reach_m
     over = np.maximum(length - _SOFT_REACH * reach_m, 0.0)

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from pipelines.bodies.model import SmplxBody
+from pipelines.bodies.model import SmplhBody, SmplxBody
+from pipelines.records import SmplhParameters, SmplxParameters
 from pipelines.synthetic.furniture import BlockPlan, FurnitureNeed, block_axes, fit_block
 from pipelines.synthetic.performance import ArmGoal, LegGoal, Performance, SolvedMotion, solve
 from pipelines.synthetic.rig import SIDES, BodyRig
-from pipelines.synthetic.skin import posed_vertices, smplx_parameters
+from pipelines.synthetic.skin import posed_vertices, smplh_parameters, smplx_parameters
 
 _RESTING = 0.99
 _HOVER_M = 0.002
@@ -43,16 +44,21 @@ class Actor:
     """The body that performs."""
 
     rig: BodyRig
-    body: SmplxBody
+    body: SmplxBody | SmplhBody
     betas: Float[np.ndarray, "10"]
     hands: Float[np.ndarray, "frames 2 12"]
-    """PCA coefficients."""
+    """SMPL-X hand PCA coefficients; SMPL+H keeps its hands flat."""
+
+    def parameters(self, motion: SolvedMotion) -> SmplxParameters | SmplhParameters:
+        """A solved motion as parameters of this actor's model."""
+        if isinstance(self.body, SmplhBody):
+            return smplh_parameters(self.rig, motion, self.betas)
+        return smplx_parameters(self.rig, motion, self.betas, self.hands)
 
     def act(self, performance: Performance) -> SettledMotion:
         """Solve and pose the skin."""
         motion = solve(self.rig, performance)
-        parameters = smplx_parameters(self.rig, motion, self.betas, self.hands)
-        return SettledMotion(motion, posed_vertices(self.body, parameters))
+        return SettledMotion(motion, posed_vertices(self.body, self.parameters(motion)))
 
 
 def settle(

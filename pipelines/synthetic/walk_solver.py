@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from pipelines.synthetic.foot_locking import RawFoot, lock_foot
+from pipelines.synthetic.foot_locking import RawFoot, lock_feet
 from pipelines.synthetic.footsteps import FootMotion
 from pipelines.synthetic.inverse_kinematics import apply, fraction_of, smallest_rotation, solve_two_bone
 from pipelines.synthetic.performance import COLLAR_SHARE, SolvedMotion
@@ -33,12 +33,8 @@ def solve_walk(rig: BodyRig, path: WalkPath, frame_rate_hz: float) -> SolvedMoti
     """Joint rotations of a walk whose feet stand still where they are planted."""
     rotations = global_rotations(path.local)
     joints = rig.forward_kinematics(rotations, path.pelvis)
-    feet = tuple(
-        lock_foot(
-            rig.feet[side], RawFoot(joints[:, ANKLE[side]], rotations[:, ANKLE[side]]), frame_rate_hz
-        )
-        for side in SIDES
-    )
+    left, right = (RawFoot(joints[:, ANKLE[side]], rotations[:, ANKLE[side]]) for side in SIDES)
+    feet = lock_feet(rig.feet, (left, right), frame_rate_hz)
     pelvis = _pelvis_over_feet(rig, path.pelvis, rotations, joints, feet)
     for side in SIDES:
         foot = feet[side]

@@ -23,9 +23,13 @@ from pipelines.synthetic.rig import PELVIS, WORLD_FROM_REST, WORLD_UP
 HELD_OUT_SUBJECTS: Final = ("02", "10", "32", "43", "49", "55")
 """CMU subjects seen in the embedded recordings only; the motion prior is trained on the others."""
 
+FRAME_RATE_HZ: Final = 30
+
 _FILE = Path(__file__).parent / "mocap" / "cmu_walks.npz"
 _CROSS_FADE = 8
 _MIN_CYCLE = 24
+_MAX_TURN_RAD = 0.7 / FRAME_RATE_HZ
+"""Per frame: a captured straight walk bent faster than this would drag its standing feet."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,11 @@ class Gait:
     """Pelvis rotation vector once the heading is taken away."""
     pose: Float[np.ndarray, "frames 21 3"]
     """Local rotation vectors of the body joints."""
+
+    @property
+    def speed_m_s(self) -> float:
+        """Mean speed of the pelvis, for a body of `leg_m`."""
+        return float(np.linalg.norm(self.velocity_m, axis=1).mean() * FRAME_RATE_HZ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +129,6 @@ def repeat_gait(gait: Gait, num_frames: int) -> Gait:
     if len(gait.turn_rad) >= num_frames:
         return gait
     begin, end = _best_cycle(gait)
-    rows = [np.arange(begin - _CROSS_FADE, end)]
-    length = len(gait.turn_rad)
     cycles = int(np.ceil((num_frames - begin) / (end - begin))) + 1
     index = np.concatenate([np.arange(end), *[np.arange(begin, end)] * cycles])[:num_frames]
     partner, weight = index.copy(), np.zeros(num_frames)
@@ -132,7 +139,6 @@ def repeat_gait(gait: Gait, num_frames: int) -> Gait:
             if row < num_frames:
                 partner[row] = begin - _CROSS_FADE + k
                 weight[row] = (k + 0.5) / _CROSS_FADE
-    assert rows and index.max() < length
 
     def fade(values: Float[np.ndarray, "frames *dims"]) -> Float[np.ndarray, "samples *dims"]:
         w = weight.reshape(-1, *[1] * (values.ndim - 1))
@@ -164,7 +170,8 @@ def lay_out(gait: Gait, leg_m: float, edit: WalkEdit) -> WalkPath:
     step = scale * gait.velocity_m
     walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(step, axis=1))[:-1]])
     curvature = edit.curvature_per_m + edit.curl_per_m * walked
-    turn = gait.turn_rad + curvature * np.linalg.norm(step, axis=1)
+    bend = np.clip(curvature * np.linalg.norm(step, axis=1), -_MAX_TURN_RAD, _MAX_TURN_RAD)
+    turn = gait.turn_rad + bend
     heading = np.concatenate([[0.0], np.cumsum(turn)[:-1]])
     c, s = np.cos(heading), np.sin(heading)
     moved = np.stack([c * step[:, 0] - s * step[:, 1], s * step[:, 0] + c * step[:, 1]], axis=1)

@@ -1,0 +1,1 @@
+"""Procedural families of motion: those for the embedded recordings and those for training."""

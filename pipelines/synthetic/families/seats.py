@@ -44,7 +44,7 @@ def sofa_sit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
 def sofa_visit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
     """Walk up to a sofa, turn round, step back, sit down, lean back; get up again if there is time."""
     stride = ch.rig.leg_m * ch.rng.uniform(0.5, 0.65)
-    ch.wait(0.1)
+    ch.wait(0.35)
     ch.walk([(stride, 0.0, 0.0), (2 * stride, 0.0, 0.0)], ch.rng.uniform(0.62, 0.72))
     sign = 1.0 if ch.rng.uniform() < 0.5 else -1.0
     ch.turn_in_place(sign * np.deg2rad(ch.rng.uniform(165, 190)), 4, ch.rng.uniform(0.5, 0.58))
