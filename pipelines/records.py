@@ -36,6 +36,7 @@ FrameStatus = Literal[
     "fit_failed",
     "fit_not_finite",
     "segment_too_short",
+    "trimmed",
 ]
 """Why a frame has no (valid) observation or fit; the empty string means it has."""
 
@@ -72,7 +73,8 @@ class SequenceObservations:
     status: tuple[FrameStatus, ...]
     """Empty for frames that can be fitted, else the reason why not."""
     person_seen: Bool[np.ndarray, " frames"]
-    """True where the person mask has at least one pixel with depth or one confident keypoint."""
+    """True where enough depth points or confident keypoints show the person (how many: the reader's
+    settings), or the mask does and only a broken depth file keeps the frame from being fitted."""
     keypoints_px: Float[np.ndarray, "frames 118 2"]
     """OpenPose, PROX row order (25 body, 21 left hand, 21 right hand, 51 face); true image."""
     keypoints_confidence: Float[np.ndarray, "frames 118"]

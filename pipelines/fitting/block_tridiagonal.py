@@ -24,9 +24,6 @@ def solve_bordered_chain(
         corner: shared block.
         right: right-hand side of the chain.
         right_shared: right-hand side of the shared unknowns.
-
-    Raises:
-        torch.linalg.LinAlgError: not positive definite.
     """
     columns = torch.cat([right[..., None], border], dim=-1)
     solved = _solve_chain(diagonal, coupling, columns)
@@ -35,7 +32,7 @@ def solve_bordered_chain(
         return alone, right_shared
     schur = corner - (border.mT @ response).sum(1)
     rest = right_shared - (border.mT @ alone[..., None]).sum(1)[..., 0]
-    shared = torch.cholesky_solve(rest[..., None], torch.linalg.cholesky(schur))[..., 0]
+    shared = torch.cholesky_solve(rest[..., None], safe_cholesky(schur))[..., 0]
     return alone - (response @ shared[:, None, :, None])[..., 0], shared
 
 
@@ -49,7 +46,7 @@ def _solve_chain(
     factors, carried, partial = [], [], []
     pivot, rows = diagonal[:, 0], right[:, 0]
     for frame in range(num_frames):
-        factor = torch.linalg.cholesky(pivot)
+        factor = safe_cholesky(pivot)
         factors.append(factor)
         partial.append(torch.linalg.solve_triangular(factor, rows, upper=False))
         if frame + 1 < num_frames:
@@ -63,3 +60,23 @@ def _solve_chain(
         rest = partial[frame] - carried[frame].mT @ solution[-1]
         solution.append(torch.linalg.solve_triangular(factors[frame].mT, rest, upper=True))
     return torch.stack(solution[::-1], dim=1)
+
+
+def safe_cholesky(matrix: Float[Tensor, "windows size size"]) -> Float[Tensor, "windows size size"]:
+    """Lower factor; a block that rounding made indefinite is lifted, one that is not finite replaced.
+
+    Only steps depend on it: a bad step is found out by the energy and not taken.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not failed.any():
+        return factor
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+    finite = matrix.isfinite().flatten(1).all(1)[:, None, None]
+    matrix = torch.where(finite, matrix, identity)
+    scale = matrix.diagonal(dim1=-2, dim2=-1).abs().amax(-1)[:, None, None].clamp_min(1e-12)
+    for exponent in range(-9, 4):
+        lifted = matrix + (failed > 0)[:, None, None] * scale * 10.0**exponent * identity
+        factor, still = torch.linalg.cholesky_ex(lifted)
+        if not still.any():
+            return factor
+    return identity.expand_as(matrix)

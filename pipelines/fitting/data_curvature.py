@@ -42,9 +42,7 @@ def body_response(objective: StageObjective, evaluation: Evaluation) -> BodyResp
     )
 
 
-def data_curvature(
-    objective: StageObjective, evaluation: Evaluation, response: BodyResponse
-) -> Hessian:
+def data_curvature(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     """Sum of the active data terms' curvatures for each row."""
     columns = response.places_by_beta.shape[-1] + 69
     rows = len(response.places)
@@ -62,9 +60,7 @@ def data_curvature(
     return total
 
 
-def _points(
-    objective: StageObjective, evaluation: Evaluation, response: BodyResponse
-) -> Hessian:
+def _points(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     inputs = evaluation.inputs
     assert inputs.points is not None  # noqa: S101
     assert inputs.point_weights is not None  # noqa: S101
@@ -77,9 +73,7 @@ def _points(
     return every * _across_and_along(jacobian, response.normals(ids), weights, TANGENTIAL_SHARE)
 
 
-def _keypoints(
-    objective: StageObjective, evaluation: Evaluation, response: BodyResponse
-) -> Hessian:
+def _keypoints(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     """Energy c^2 rho(e) has the bound 2 c^2 rho'(e^2) J^T J, the pinhole's derivative inside J."""
     data, joints = objective.data, evaluation.prediction.joints.detach().flatten(0, 1)
     rows = len(joints)
@@ -99,13 +93,13 @@ def _keypoints(
     return _gram(pixels.flatten(1, 2), weights.flatten(1))
 
 
-def _overlap(
-    objective: StageObjective, evaluation: Evaluation, response: BodyResponse
-) -> Hessian:
+def _overlap(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     data = objective.data
     keys = torch.tensor(HUMOR_KEY_VERTICES)
     total = response.places.new_zeros(
-        len(response.places), 69 + response.places_by_beta.shape[-1], 69 + response.places_by_beta.shape[-1]
+        len(response.places),
+        69 + response.places_by_beta.shape[-1],
+        69 + response.places_by_beta.shape[-1],
     )
     shared = torch.zeros_like(data.frames_used)
     for window, overlap in enumerate(data.overlaps.tolist()):
@@ -116,17 +110,15 @@ def _overlap(
     rows = shared.flatten().nonzero()[:, 0]
     if len(rows) == 0:
         return total
-    jacobian = response.vertices(
-        keys.expand(len(response.places), -1), _vertices(evaluation)[:, keys]
-    )[rows]
+    jacobian = response.vertices(keys.expand(len(response.places), -1), _vertices(evaluation)[:, keys])[
+        rows
+    ]
     weights = OVERLAP_SAFETY * shared.flatten()[rows, None].expand(-1, jacobian.shape[1] * 3)
     total[rows] = _gram(jacobian.flatten(1, 2), weights)
     return total
 
 
-def _penetration(
-    objective: StageObjective, evaluation: Evaluation, response: BodyResponse
-) -> Hessian:
+def _penetration(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     """|s| is bounded by a parabola of curvature 1/|s| along the distance's gradient."""
     scene, world = objective.scene, evaluation.inputs.vertices_world
     assert scene is not None  # noqa: S101
@@ -147,9 +139,7 @@ def _penetration(
     return _across_and_along(jacobian, _pick(slope_camera, ids), weights, 0.0)
 
 
-def _contact(
-    objective: StageObjective, evaluation: Evaluation, response: BodyResponse
-) -> Hessian:
+def _contact(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     scene, inputs = objective.scene, evaluation.inputs
     assert scene is not None  # noqa: S101
     assert inputs.scene_match is not None  # noqa: S101

@@ -185,7 +185,9 @@ def rgb_overlap_consist(
             differences.append(nothing)
             continue
         end = int(lengths[window - 1])
-        gap = key_vertices_camera[window, :overlap] - key_vertices_camera[window - 1, end - overlap : end]
+        gap = (
+            key_vertices_camera[window, :overlap] - key_vertices_camera[window - 1, end - overlap : end]
+        )
         positions.append(0.5 * gap.square().sum())
         differences.append(0.5 * gap.diff(dim=0).square().sum())
     return torch.stack(positions), torch.stack(differences)

@@ -33,22 +33,16 @@ class FrameCurvature:
     has_betas: bool
 
     @staticmethod
-    def build(
-        objective: StageObjective, variables: Variables, evaluation: Evaluation
-    ) -> FrameCurvature:
+    def build(objective: StageObjective, variables: Variables, evaluation: Evaluation) -> FrameCurvature:
         """Curvature at the place of an evaluation."""
         with torch.no_grad():
             return _build(objective, variables, evaluation)
 
-    def step(
-        self, gradient: Variables, damping: Float[Tensor, " windows"]
-    ) -> dict[str, Tensor]:
+    def step(self, gradient: Variables, damping: Float[Tensor, " windows"]) -> dict[str, Tensor]:
         """Minus the damped inverse curvature times the gradient, by variable."""
         windows, frames = self.diagonal.shape[:2]
         right = torch.cat([gradient[name] for name in self.per_frame], dim=-1).double()
-        right_shared = (
-            gradient["betas"].double() if self.has_betas else right.new_zeros(windows, 0)
-        )
+        right_shared = gradient["betas"].double() if self.has_betas else right.new_zeros(windows, 0)
         scale = 1 + damping.double()
         diagonal = self.diagonal.clone()
         diagonal.diagonal(dim1=-2, dim2=-1).mul_(scale[:, None, None])
@@ -65,9 +59,7 @@ class FrameCurvature:
         return step
 
 
-def _build(
-    objective: StageObjective, variables: Variables, evaluation: Evaluation
-) -> FrameCurvature:
+def _build(objective: StageObjective, variables: Variables, evaluation: Evaluation) -> FrameCurvature:
     windows, frames = variables["trans"].shape[:2]
     response = body_response(objective, evaluation)
     to_pose = _chain_rule(objective, variables, response.places.shape[0])  # (rows, 69, 38)

@@ -75,9 +75,7 @@ class BodyResponse:
     def joints(self) -> Float[Tensor, "rows 22 3 columns"]:
         """Jacobian of the 22 joints."""
         carried = self.below.T - torch.eye(NUM_JOINTS, dtype=self.below.dtype)  # [k, j]: j moves k
-        return self._columns(
-            self.places, carried.expand(len(self.places), -1, -1), self.places_by_beta
-        )
+        return self._columns(self.places, carried.expand(len(self.places), -1, -1), self.places_by_beta)
 
     def vertices(
         self, ids: Int[Tensor, "rows chosen"], positions: Float[Tensor, "rows chosen 3"]
@@ -112,9 +110,7 @@ class BodyResponse:
         return torch.cat([shift, turns, by_beta], dim=-1)
 
 
-def latent_pose_turns(
-    pose: PosePrior, latents: Float[Tensor, "rows 32"]
-) -> Float[Tensor, "rows 63 32"]:
+def latent_pose_turns(pose: PosePrior, latents: Float[Tensor, "rows 32"]) -> Float[Tensor, "rows 63 32"]:
     """Left turns of the 21 body joints per unit of latent pose."""
 
     def columns(latent: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipelines.bodies.joints import HUMOR_PARENTS
+from pipelines.fitting.block_tridiagonal import safe_cholesky
 from pipelines.fitting.data_curvature import body_response, data_curvature
 from pipelines.fitting.energies import CONTACT_HEIGHT_M
 from pipelines.fitting.jacobians import BodyResponse
@@ -128,15 +129,13 @@ def _sweep_back(
         by_window = B.mT @ value_window
         by_one = (gradient[:, index] + (B.mT @ slope[..., None])[..., 0])[..., None]
         right = torch.cat([by_state, by_window, by_one], dim=-1)
-        solved = -torch.cholesky_solve(right, torch.linalg.cholesky(own))
+        solved = -torch.cholesky_solve(right, safe_cholesky(own))
         gain, offset = solved[..., :-1], solved[..., -1]
         crossed = pair @ A
         value_next = model.states[:, index] + A.mT @ (value @ A) + crossed + crossed.mT
         value_next += by_state.mT @ gain[..., :TANGENT]
         value_window_next = (
-            model.states_window[:, index]
-            + A.mT @ value_window
-            + by_state.mT @ gain[..., TANGENT:]
+            model.states_window[:, index] + A.mT @ value_window + by_state.mT @ gain[..., TANGENT:]
         )
         slope = ((A.mT @ slope[..., None]) + by_state.mT @ offset[..., None])[..., 0]
         window_slope = window_slope + (by_window.mT @ offset[..., None])[..., 0]
@@ -160,20 +159,14 @@ def _solve_window(
     diagonal = hessian.diagonal(dim1=-2, dim2=-1)
     diagonal.mul_(1 + damping[:, None]).add_(_FLOOR)
     right = gradient + back.window_slope + (first.mT @ back.slope[..., None])[..., 0]
-    factor, failed = torch.linalg.cholesky_ex(hessian)
-    if failed.any():
-        lift = 1e-3 * diagonal.amax(1)
-        hessian.diagonal(dim1=-2, dim2=-1).add_(lift[:, None])
-        factor = torch.linalg.cholesky(hessian)
+    factor = safe_cholesky(hessian)
     return -torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
 class _Builder:
     """Collects the terms' curvatures; rows of the data terms are windows times frames."""
 
-    def __init__(
-        self, objective: StageObjective, variables: Variables, evaluation: Evaluation
-    ) -> None:
+    def __init__(self, objective: StageObjective, variables: Variables, evaluation: Evaluation) -> None:
         self.objective, self.variables, self.evaluation = objective, variables, evaluation
         motion = evaluation.prediction.motion
         assert motion is not None  # noqa: S101
@@ -321,9 +314,7 @@ class _Builder:
         slopes[:, :, bone, parents] -= unit
         return slopes.flatten(3)
 
-    def _add_height(
-        self, states: Tensor, states_window: Tensor, window: Tensor, moves: Tensor
-    ) -> None:
+    def _add_height(self, states: Tensor, states_window: Tensor, window: Tensor, moves: Tensor) -> None:
         weight = self.objective.weight("contact_height")
         if weight == 0:
             return

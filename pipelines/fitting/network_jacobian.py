@@ -37,9 +37,7 @@ def perceptron_jacobian(
             by_hidden = by_hidden[..., : by_hidden.shape[-1] - skip]
         by_hidden = state.pull_back(by_hidden) @ linear.weight
     if skip:
-        by_hidden = torch.cat(
-            [by_hidden[..., :-skip], by_hidden[..., -skip:] + by_tail], dim=-1
-        )
+        by_hidden = torch.cat([by_hidden[..., :-skip], by_hidden[..., -skip:] + by_tail], dim=-1)
     return hidden, by_hidden
 
 

@@ -1,8 +1,8 @@
 """The energy of a stage: prediction -> raw terms by name -> weighted total. One path for every solver.
 
-    objective = StageObjective(models, data, scene, stage, settings)
-    evaluation = objective.evaluate(variables)                # official: robust weights of this moment
-    evaluation = objective.evaluate(variables, frozen)        # robust weights of an earlier evaluation
+objective = StageObjective(models, data, scene, stage, settings)
+evaluation = objective.evaluate(variables)                # official: robust weights of this moment
+evaluation = objective.evaluate(variables, frozen)        # robust weights of an earlier evaluation
 """
 
 from __future__ import annotations
@@ -70,11 +70,7 @@ class StageObjective:
         stage: StageSettings,
         settings: HumorSettings,
     ) -> None:
-        """Cut the data to the stage's frames.
-
-        Raises:
-            SettingsInvalid: a weighted term has nothing to compare with, before any step.
-        """
+        """Cut the data to the stage's frames and points."""
         self.models, self.scene, self.stage, self.settings = models, scene, stage, settings
         self.full_data = data.leading(stage.num_frames)
         chosen = stage.solver.points_per_frame
@@ -83,7 +79,6 @@ class StageObjective:
         self.data = self.full_data.with_points(torch.arange(chosen) if few else None)
         self.points_factor = available / chosen if few and chosen is not None else 1.0
         self._weights = {term: stage.weights[term] for term in stage.active_terms}
-        self._require_data()
         self._matcher = Matcher()
 
     @property
@@ -148,22 +143,28 @@ class StageObjective:
         }
         return self._weights[term] * factors.get(term, 1.0)  # type: ignore[index]
 
-    def _require_data(self) -> None:
-        for term in self._weights:
-            missing = None
-            if term == "points3d" and not bool(self.data.has_points.any()):
-                missing = "depth points of the person in at least one frame"
-            if term == "joints2d" and not bool((self.data.confidence > 0).any()):
-                missing = "a body keypoint with confidence above 0 in at least one frame"
-            if term in SCENE_TERMS and self.scene is None:
-                missing = "the scene's scan and signed distance grid"
-            if missing is not None:
-                raise SettingsInvalid(
-                    f"stage {self.stage.name}: term {term} has weight {self._weights[term]} "
-                    "but nothing to compare with",
-                    expected=missing,
-                    fix=f"give the data, or set the weight of {term} to 0",
-                )
+
+def require_data(stage: StageSettings, data: WindowData, scene: SceneData | None) -> None:
+    """Refuse a stage whose weighted terms have nothing to compare with, before any step.
+
+    Raises:
+        SettingsInvalid: names the term, its weight and what is missing.
+    """
+    for term in stage.active_terms:
+        missing = None
+        if term == "points3d" and not bool(data.has_points.any()):
+            missing = "depth points of the person in at least one frame"
+        if term == "joints2d" and not bool((data.confidence > 0).any()):
+            missing = "a body keypoint with confidence above 0 in at least one frame"
+        if term in SCENE_TERMS and scene is None:
+            missing = "the scene's scan and signed distance grid"
+        if missing is not None:
+            raise SettingsInvalid(
+                f"stage {stage.name}: term {term} has weight {stage.weights[term]} "
+                "but nothing to compare with",
+                expected=missing,
+                fix=f"give the data, or set the weight of {term} to 0",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,9 +245,7 @@ def _init_motion_prior(inputs: TermInputs) -> Tensor:
 
 def _joint_consistency(inputs: TermInputs) -> Tensor:
     motion = inputs.motion
-    return energies.joint_consistency(
-        motion.joints_prior, motion.states.joints, inputs.data.frames_used
-    )
+    return energies.joint_consistency(motion.joints_prior, motion.states.joints, inputs.data.frames_used)
 
 
 def _bone_length(inputs: TermInputs) -> Tensor:

@@ -117,9 +117,7 @@ def first_state(models: FitModels, variables: Variables) -> tuple[PriorFrame, Mo
     rest_pelvis = models.body.rest_pelvis(betas)
     frame = prior_frame(variables["floor_plane"], transl[:, 0], root[:, 0], transl[:, 0] + rest_pelvis)
     root, transl = frame.from_camera(root, transl, rest_pelvis)
-    joints = models.body.joints_from_rotmats(
-        betas, torch.cat([root, body[:, 0]], dim=1), transl[:, 0]
-    )
+    joints = models.body.joints_from_rotmats(betas, torch.cat([root, body[:, 0]], dim=1), transl[:, 0])
     state = MotionState(
         transl,
         variables["trans_vel"],
@@ -143,9 +141,7 @@ def start_motion(
     prediction = predict_frames(models, variables, mesh=False)
     rest_pelvis = models.body.rest_pelvis(variables["betas"])
     transl = variables["trans"]
-    frame = prior_frame(
-        floor, transl[:, 0], prediction.root_rotmats[:, 0], transl[:, 0] + rest_pelvis
-    )
+    frame = prior_frame(floor, transl[:, 0], prediction.root_rotmats[:, 0], transl[:, 0] + rest_pelvis)
     root_prior, transl_prior = frame.from_camera(prediction.root_rotmats, transl, rest_pelvis)
     windows, num_frames = transl.shape[:2]
     rotmats = torch.cat([root_prior[:, :, None], prediction.body_rotmats], dim=2)

@@ -238,9 +238,7 @@ def start_response(models: FitModels, variables: Variables, names: list[str]) ->
     R_reference = frame.R_prior_from_camera.mT.detach()
     root_reference, body_reference = state.root_rotmat[:, 0], state.body_rotmats[:, 0]
 
-    def start(
-        flat: Tensor, rest: dict[str, Tensor], R: Tensor, root: Tensor, body: Tensor
-    ) -> Tensor:
+    def start(flat: Tensor, rest: dict[str, Tensor], R: Tensor, root: Tensor, body: Tensor) -> Tensor:
         parts = flat.split(sizes)
         moved = {
             name: part.reshape(1, *place[name].shape[1:])

@@ -238,6 +238,10 @@ class HumorSettings(Settings):
     gender: Literal["subject", "neutral"] = "subject"
     """Differs from HuMoR: it fits everyone with the neutral body; choose `neutral` for that."""
     num_betas: int = Field(10, ge=1, le=16)
+    initialisation: Literal["torso", "official"] = "torso"
+    """`official`: upright, facing the camera; `torso`: from the torso's keypoints and depth."""
+    windows_at_once: int = Field(4, ge=1)
+    """Windows solved in one batch: more are faster per window, and take some 0.3 GB each."""
     heading: Literal["acos", "atan2"] = "atan2"
     """Form of the roll-out's heading rotation; `acos` is the official one."""
     floor_reg_factor: float = Field(1.0, gt=0)
@@ -270,8 +274,9 @@ class HumorSettings(Settings):
 
     @classmethod
     def reference(cls, **changes: Any) -> HumorSettings:
-        """The official schedule: acos heading, torch's L-BFGS."""
-        return cls(**{"preset": "reference", "heading": "acos", **changes})
+        """The official schedule: acos heading, torch's L-BFGS, the official start."""
+        official = {"preset": "reference", "heading": "acos", "initialisation": "official"}
+        return cls(**{**official, **changes})
 
     @property
     def frame_stages(self) -> tuple[StageSettings, ...]:

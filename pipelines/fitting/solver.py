@@ -27,9 +27,7 @@ TRIES = 6
 class Curvature(Protocol):
     """An approximate second derivative."""
 
-    def step(
-        self, gradient: Variables, damping: Float[Tensor, " windows"]
-    ) -> dict[str, Tensor]:
+    def step(self, gradient: Variables, damping: Float[Tensor, " windows"]) -> dict[str, Tensor]:
         """The damped Newton step of every window."""
 
 
@@ -141,7 +139,9 @@ class _GaussNewton:
         if stuck.all():
             return None
         if stuck.any():  # leave those windows where they were
-            moving = {name: _where(stuck, torch.zeros_like(value), value) for name, value in moving.items()}
+            moving = {
+                name: _where(stuck, torch.zeros_like(value), value) for name, value in moving.items()
+            }
             leaves = self._leaves(self._moved(moving))
             self._evaluations += 1
             trial = self._objective.evaluate(leaves, frozen=current)
@@ -149,7 +149,9 @@ class _GaussNewton:
             self._damping = (self._damping * 0.3).clamp(min=LEAST_DAMPING)
         official = self._objective.refreshed(trial)
         self._variables = detached(leaves)
-        decrease = float((before - trial.per_window.detach())[~failed].sum() / before[~failed].sum().abs())
+        decrease = float(
+            (before - trial.per_window.detach())[~failed].sum() / before[~failed].sum().abs()
+        )
         return official, self._gradient(official, leaves), decrease
 
     def _leaves(self, variables: Variables) -> dict[str, Tensor]:

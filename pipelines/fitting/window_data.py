@@ -27,6 +27,8 @@ class WindowData:
     keypoints_px: Float[Tensor, "windows frames 25 2"]
     confidence: Float[Tensor, "windows frames 25"]
     """0 for the ignored keypoints (neck, hips), missing ones and padding."""
+    all_confidence: Float[Tensor, "windows frames 25"]
+    """The same without ignoring any: good enough to say where to start."""
     points_camera: Float[Tensor, "windows frames points 3"]
     has_points: Float[Tensor, "windows frames"]
     """1 where the depth points count."""
@@ -51,6 +53,7 @@ class WindowData:
             self,
             keypoints_px=self.keypoints_px[:, :num_frames],
             confidence=self.confidence[:, :num_frames],
+            all_confidence=self.all_confidence[:, :num_frames],
             points_camera=self.points_camera[:, :num_frames],
             has_points=self.has_points[:, :num_frames],
             frames_used=self.frames_used[:, :num_frames],
@@ -65,19 +68,27 @@ class WindowData:
         return replace(self, points_camera=self.points_camera[:, :, choice].contiguous())
 
     def select(self, windows: Sequence[int]) -> WindowData:
-        """Some windows on their own: overlaps between them are dropped."""
-        index = torch.as_tensor(list(windows))
+        """Some windows, in order; an overlap stays where the window before is among them."""
+        chosen = list(windows)
+        index = torch.as_tensor(chosen)
+        neighbours = [place > 0 and chosen[place - 1] == w - 1 for place, w in enumerate(chosen)]
         return replace(
             self,
             keypoints_px=self.keypoints_px[index],
             confidence=self.confidence[index],
+            all_confidence=self.all_confidence[index],
             points_camera=self.points_camera[index],
             has_points=self.has_points[index],
             frames_used=self.frames_used[index],
             lengths=self.lengths[index],
-            overlaps=torch.zeros_like(self.overlaps[index]),
+            overlaps=self.overlaps[index] * torch.tensor(neighbours),
             floor_camera=self.floor_camera[index],
         )
+
+    @property
+    def seen(self) -> Bool[Tensor, " windows"]:
+        """Windows in which something was observed at all."""
+        return (self.has_points > 0).any(1) | (self.confidence > 0).flatten(1).any(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,9 +126,10 @@ def gather_windows(
         [np.minimum(np.arange(length), w.length - 1) + w.start for w in windows]
     )  # (windows, frames)
     inside = np.stack([np.arange(length) < w.length for w in windows])
-    confidence = observations.keypoints_confidence[:, :NUM_BODY25].copy()
+    all_confidence = observations.keypoints_confidence[:, :NUM_BODY25]
+    confidence = all_confidence.copy()
     confidence[:, list(IGNORED_BODY25)] = 0.0
-    seen = confidence > 0
+    seen = all_confidence > 0
     keypoints = np.where(seen[..., None], observations.keypoints_px[:, :NUM_BODY25], 0.0)
     floor = observations.floor_camera[:3] * observations.floor_camera[3]
     order = np.random.default_rng(0).permutation(observations.points_camera.shape[1])
@@ -128,6 +140,7 @@ def gather_windows(
     return WindowData(
         keypoints_px=tensor(keypoints[rows]),
         confidence=tensor(confidence[rows] * inside[..., None]),
+        all_confidence=tensor(all_confidence[rows] * inside[..., None]),
         points_camera=tensor(observations.points_camera[:, order][rows]),
         has_points=tensor((observations.num_points[rows] > 0) & inside),
         frames_used=tensor(inside),
@@ -147,9 +160,7 @@ def gather_scene(
 ) -> SceneData:
     """Scene record -> tensors; normals of the scan are area weighted, as PROX takes them."""
     vertices = np.ascontiguousarray(scene.vertices_world, dtype=np.float64)
-    normals = vertex_normals(
-        torch.as_tensor(vertices), torch.as_tensor(scene.faces), area_weighted=True
-    )
+    normals = vertex_normals(torch.as_tensor(vertices), torch.as_tensor(scene.faces), area_weighted=True)
     contact = torch.as_tensor(contact_vertices)
     return SceneData(
         sdf=SdfGrid.from_scene(scene, dtype),

@@ -19,6 +19,8 @@ from jaxtyping import Float, Int
 from pipelines.fitting.settings import WindowSettings
 from pipelines.records import SmplhParameters
 
+_NO_SHARE = 1e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -36,9 +38,7 @@ class Window:
         return slice(self.start, self.start + self.length)
 
 
-def cut_windows(
-    segment_id: Int[np.ndarray, " frames"], settings: WindowSettings
-) -> tuple[Window, ...]:
+def cut_windows(segment_id: Int[np.ndarray, " frames"], settings: WindowSettings) -> tuple[Window, ...]:
     """Windows of a recording, in order; only frames trimmed on purpose lie in none."""
     first, last = settings.trim_frames, len(segment_id) - settings.trim_frames
     windows: list[Window] = []
@@ -83,13 +83,15 @@ class Stitched:
 
 
 def window_shares(
-    windows: Sequence[Window], num_frames: int, stitch: str
+    windows: Sequence[Window], num_frames: int, stitch: str, usable: Sequence[bool] | None = None
 ) -> list[Float[np.ndarray, " frames"]]:
     """Each window's share of its frames; the shares of a frame in one or more windows add to one.
 
     `earlier_wins` gives an overlap to the earlier window, `cross_fade` ramps linearly through it. More
-    than two windows share a frame when overlaps exceed half a window; ramps are then normalised.
+    than two windows share a frame when overlaps exceed half a window; ramps are then normalised. A window
+    that is not usable has a share only where no usable one has.
     """
+    usable = [True] * len(windows) if usable is None else usable
     shares = []
     for index, window in enumerate(windows):
         share = np.ones(window.length)
@@ -100,18 +102,21 @@ def window_shares(
         if stitch == "cross_fade" and following is not None and following.overlap:
             ramp = (np.arange(following.overlap) + 1) / (following.overlap + 1)
             share[window.length - following.overlap :] *= 1 - ramp
-        shares.append(share)
+        least = 1e-7  # so that an unusable neighbour never decides alone
+        shares.append(np.maximum(share, least) * (1.0 if usable[index] else 1e-9))
     total = np.zeros(num_frames)
     for window, share in zip(windows, shares, strict=True):
         total[window.frames] += share
-    return [
-        share / np.where(total[window.frames] > 0, total[window.frames], 1)
-        for window, share in zip(windows, shares, strict=True)
-    ]
+    shares = [s / total[w.frames] for w, s in zip(windows, shares, strict=True)]
+    return [np.where(share < _NO_SHARE, 0.0, share) for share in shares]
 
 
 def stitch_windows(
-    windows: Sequence[Window], fits: Sequence[WindowFit], num_frames: int, stitch: str
+    windows: Sequence[Window],
+    fits: Sequence[WindowFit],
+    num_frames: int,
+    stitch: str,
+    usable: Sequence[bool] | None = None,
 ) -> Stitched:
     """Merge the windows' fits: weighted means of vectors, weighted turns between rotations."""
     num_betas = fits[0].parameters.betas.shape[1]
@@ -123,7 +128,7 @@ def stitch_windows(
     rotvecs = np.zeros((num_frames, 22, 3))
     so_far, best = np.zeros(num_frames), np.zeros(num_frames)
     window_id = np.full(num_frames, -1, dtype=np.int64)
-    shares = window_shares(windows, num_frames, stitch)
+    shares = window_shares(windows, num_frames, stitch, usable)
     for index, (window, fit, share) in enumerate(zip(windows, fits, shares, strict=True)):
         frames, parameters = window.frames, fit.parameters
         merged["betas"][frames] += share[:, None] * parameters.betas

@@ -30,9 +30,7 @@ def fit_goldens(goldens_folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def toy_files(
-    fit_goldens: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory
-) -> BodyFiles:
+def toy_files(fit_goldens: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> BodyFiles:
     """A SMPL+H file whose arrays are drawn from seeds (goldens page, "Toy SMPL+H")."""
     folder = tmp_path_factory.mktemp("toy_body")
     (folder / "smplh" / "neutral").mkdir(parents=True)

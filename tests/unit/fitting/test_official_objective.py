@@ -26,6 +26,7 @@ def data(fit_goldens: Goldens) -> WindowData:
     return WindowData(
         keypoints_px=keypoints[..., :2],
         confidence=confidence,
+        all_confidence=keypoints[..., 2],
         points_camera=points,
         has_points=torch.ones(2, 6).double(),
         frames_used=torch.ones(2, 6).double(),

@@ -1,0 +1,371 @@
+"""The HuMoR fit of one recording: windows, stages, rows of the table, checkpoints.
+
+    fits = fit_humor(observations, scene, files, priors, HumorSettings(), checkpoint_dir)
+    fits["vposer_t"]      # stages 1-2
+    fits["humor"]         # stages 3a-3c, official terms
+    fits["prox_humor"]    # stages 3a-3c with PROX's scene terms
+
+Rows share every stage that is the same for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.artifacts import read_npz, write_npz
+from pipelines.bodies.files import BodyFiles
+from pipelines.bodies.model import load_smplh
+from pipelines.bodies.parts import contact_labels_smplh
+from pipelines.errors import DataInvalid, FittingFailed
+from pipelines.fitting.frame_curvature import FrameCurvature
+from pipelines.fitting.initialise import start_variables
+from pipelines.fitting.motion_curvature import MotionCurvature
+from pipelines.fitting.objective import StageObjective, require_data
+from pipelines.fitting.prediction import (
+    FitModels,
+    predict_frames,
+    predict_motion,
+    start_motion,
+)
+from pipelines.fitting.settings import HumorSettings, StageSettings
+from pipelines.fitting.solver import StageResult, minimise
+from pipelines.fitting.variables import Variables, all_finite, from_arrays, to_arrays
+from pipelines.fitting.window_data import SceneData, WindowData, gather_scene, gather_windows
+from pipelines.fitting.windows import Window, WindowFit, cut_windows, stitch_windows
+from pipelines.geometry.rotations import rotmat_to_rotvec
+from pipelines.motion_prior.canonical import parse_floor
+from pipelines.motion_prior.checkpoint import Priors
+from pipelines.records import (
+    FRAME_OK,
+    FittedSequence,
+    FrameStatus,
+    SceneScan,
+    SequenceObservations,
+    SmplhParameters,
+)
+
+LOGGER = logging.getLogger(__name__)
+
+ROWS = ("vposer_t", "humor", "prox_humor")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageState:
+    """Where the windows of a recording are after a stage."""
+
+    variables: dict[str, Tensor]
+    terms: dict[str, np.ndarray]
+    """`<stage>.<term>` -> raw value per window, all stages so far."""
+    failed: np.ndarray
+    """Windows that have no usable fit."""
+
+
+def fit_humor(
+    observations: SequenceObservations,
+    scene: SceneScan | None,
+    files: BodyFiles,
+    priors: Priors,
+    settings: HumorSettings,
+    checkpoint_dir: Path | None = None,
+    rows: Sequence[str] = ROWS,
+) -> dict[str, FittedSequence]:
+    """Fit one recording; every frame gets a result and a status.
+
+    Args:
+        observations: what the camera saw.
+        scene: the scanned room; may be None when no row needs it.
+        files: body models.
+        priors: motion, pose and initial-state priors.
+        settings: stages, windows, options.
+        checkpoint_dir: a stage's result is kept here and taken up again by a later run with the same
+            inputs; None keeps nothing.
+        rows: which of `ROWS` to make.
+
+    Raises:
+        DataInvalid: observations that count are not finite, or nothing was observed at all.
+        SettingsInvalid: a weighted term has nothing to compare with.
+        FittingFailed: no window could be fitted.
+    """
+    recording = _Recording(observations, scene, files, priors, settings, checkpoint_dir)
+    return {row: recording.fit(row) for row in rows}
+
+
+class _Recording:
+    """One recording's windows, and the stages run on them so far."""
+
+    def __init__(
+        self,
+        observations: SequenceObservations,
+        scene: SceneScan | None,
+        files: BodyFiles,
+        priors: Priors,
+        settings: HumorSettings,
+        checkpoint_dir: Path | None,
+    ) -> None:
+        self.observations, self.settings, self.checkpoint_dir = observations, settings, checkpoint_dir
+        dtype = torch.float64 if settings.precision == "float64" else torch.float32
+        self.gender = observations.gender if settings.gender == "subject" else "neutral"
+        working = priors if next(priors.motion.parameters()).dtype == dtype else priors.to(dtype)
+        self.models = FitModels(
+            body=load_smplh(files, self.gender, settings.num_betas, dtype),
+            pose=working.pose.requires_grad_(False).eval(),
+            motion=working.motion.requires_grad_(False).eval(),
+            initial_state=working.initial_state,
+            heading=settings.heading,
+        )
+        self.windows = cut_windows(observations.segment_id, settings.windows)
+        if not self.windows:
+            raise DataInvalid(
+                "no frame is left to fit",
+                where=observations.recording,
+                fix="lower humor.windows.trim_frames",
+            )
+        self.data = gather_windows(observations, self.windows, dtype)
+        if not self.data.seen.any():
+            raise DataInvalid(
+                "the person is seen in no frame: neither keypoints nor depth points",
+                where=observations.recording,
+                fix="check the keypoints and masks of this recording with `doctor`",
+            )
+        self.scene = None
+        if scene is not None:
+            contact = contact_labels_smplh(files) > 0
+            self.scene = gather_scene(
+                scene, observations.T_world_from_camera, contact, self.models.body.faces, dtype
+            )
+        self._states: dict[str, StageState] = {}
+        self._input_hash = _hash_inputs(observations, scene, priors, settings, self.gender)
+
+    def fit(self, row: str) -> FittedSequence:
+        """Run the row's stages that were not run yet, and stitch."""
+        stages = list(self.settings.frame_stages)
+        if row != "vposer_t":
+            scene_terms = row == "prox_humor"
+            stages += [
+                stage if scene_terms else stage.without_scene() for stage in self.settings.motion_stages
+            ]
+        for stage in stages:
+            require_data(stage, self.data, self.scene)
+        state, done = self._start(), []
+        for stage in stages:
+            done.append(stage)
+            state = self._after(done, state)
+        if state.failed.all():
+            raise FittingFailed(
+                "no window of the recording could be fitted",
+                where=self.observations.recording,
+                found="energies that are not finite from the start",
+            )
+        return self._stitch(row, stages[-1].kind, state)
+
+    def _start(self) -> StageState:
+        unseen = ~self.data.seen.numpy()
+        if "start" not in self._states:
+            variables = start_variables(self.models, self.data, self.settings.initialisation)
+            self._states["start"] = StageState(variables, {}, unseen)
+        return self._states["start"]
+
+    def _after(self, done: list[StageSettings], before: StageState) -> StageState:
+        """State after the last of the stages `done`: remembered, read from a checkpoint, or made."""
+        key = sha256(
+            "\n".join([self._input_hash, *(stage.canonical_json() for stage in done)]).encode()
+        ).hexdigest()
+        if key in self._states:
+            return self._states[key]
+        stage = done[-1]
+        path = None
+        if self.checkpoint_dir is not None:
+            path = self.checkpoint_dir / f"stage_{stage.name}-{key[:16]}.npz"
+        state = self._read(path, key)
+        if state is None:
+            state = self._run(stage, before)
+            if path is not None:
+                _write_state(path, key, state)
+        self._states[key] = state
+        return state
+
+    def _read(self, path: Path | None, key: str) -> StageState | None:
+        if path is None or not path.is_file():
+            return None
+        try:
+            arrays = read_npz(path)
+            if str(arrays["key"]) != key:
+                return None
+        except (DataInvalid, KeyError):
+            LOGGER.warning("checkpoint %s cannot be read; the stage runs again", path.name)
+            return None
+        terms = {k.removeprefix("term/"): v for k, v in arrays.items() if k.startswith("term/")}
+        return StageState(from_arrays(arrays, self.data.K.dtype), terms, arrays["failed"])
+
+    def _run(self, stage: StageSettings, before: StageState) -> StageState:
+        variables = before.variables
+        if stage.kind == "motion" and "latent_motion" not in variables:
+            with torch.no_grad():
+                variables = start_motion(
+                    self.models, variables, self.data.floor_camera, self.data.lengths.tolist()
+                )
+        failed = before.failed | ~all_finite(variables).numpy()
+        alive = np.flatnonzero(~failed)
+        result = {name: value.clone() for name, value in variables.items()}
+        terms = {f"{stage.name}.{term}": np.full(len(failed), np.nan) for term in stage.active_terms}
+        batch = self.settings.windows_at_once
+        for start in range(0, len(alive), batch):
+            chosen = alive[start : start + batch]
+            part = self._run_batch(stage, {n: v[chosen] for n, v in variables.items()}, chosen)
+            for name, value in part.variables.items():
+                result[name][chosen] = value
+            for term, values in part.terms.items():
+                terms[f"{stage.name}.{term}"][chosen] = values.double().numpy()
+            failed[chosen] |= part.failed.numpy()
+        return StageState(result, {**before.terms, **terms}, failed)
+
+    def _run_batch(self, stage: StageSettings, variables: Variables, chosen: np.ndarray) -> StageResult:
+        started = time.process_time()
+        data = self.data.select(chosen.tolist())
+        objective = StageObjective(self.models, data, self.scene, stage, self.settings)
+        build = FrameCurvature.build if stage.kind == "frames" else MotionCurvature.build
+        result = minimise(objective, variables, build)
+        spent = time.process_time() - started
+        LOGGER.info(
+            "%s: stage %s, windows %d-%d of %d: energy %.2f -> %.2f in %d evaluations, "
+            "%.2f CPU s per frame",
+            self.observations.recording,
+            stage.name,
+            chosen[0] + 1,
+            chosen[-1] + 1,
+            len(self.windows),
+            result.history[0],
+            result.history[-1],
+            result.num_evaluations,
+            spent / float(data.num_frames.sum()),
+        )
+        return result
+
+    def _stitch(self, row: str, kind: str, state: StageState) -> FittedSequence:
+        fits = self._window_fits(kind, state)
+        observations = self.observations
+        num_frames = len(observations.frame_names)
+        usable = [not failed for failed in state.failed]
+        stitched = stitch_windows(self.windows, fits, num_frames, self.settings.windows.stitch, usable)
+        status = _frame_status(observations, self.windows, usable, stitched.window_id)
+        floor = observations.floor_camera
+        if kind == "motion":
+            first = int(np.flatnonzero(usable)[0])
+            normal, offset = parse_floor(state.variables["floor_plane"][first])
+            floor = np.append(normal.double().numpy(), float(offset))
+        return FittedSequence(
+            method=row,
+            recording=observations.recording,
+            gender=self.gender,
+            frame_names=observations.frame_names,
+            parameters=stitched.parameters,
+            status=status,
+            window_id=stitched.window_id,
+            T_world_from_camera=observations.T_world_from_camera,
+            floor_camera=floor,
+            contacts=stitched.contacts,
+            energies=state.terms,
+        )
+
+    def _window_fits(self, kind: str, state: StageState) -> list[WindowFit]:
+        fits = []
+        for index, window in enumerate(self.windows):
+            variables = {name: value[index : index + 1] for name, value in state.variables.items()}
+            with torch.no_grad():
+                if kind == "frames":
+                    prediction = predict_frames(self.models, variables, mesh=False)
+                else:
+                    frames = variables["latent_motion"].shape[1] + 1
+                    prediction = predict_motion(self.models, variables, frames, mesh=False)
+            rotvecs = rotmat_to_rotvec(
+                torch.cat([prediction.root_rotmats[0, :, None], prediction.body_rotmats[0]], dim=1)
+            )
+            parameters = SmplhParameters(
+                betas=_double(prediction.betas.expand(window.length, -1)),
+                global_orient=_double(rotvecs[: window.length, 0]),
+                body_pose=_double(rotvecs[: window.length, 1:].flatten(1)),
+                transl=_double(prediction.transl[0, : window.length]),
+            )
+            motion = prediction.motion
+            contacts = None if motion is None else _double(motion.contacts[0, : window.length])
+            fits.append(_finite(WindowFit(parameters, contacts)))
+        return fits
+
+
+def _frame_status(
+    observations: SequenceObservations,
+    windows: Sequence[Window],
+    usable: Sequence[bool],
+    window_id: np.ndarray,
+) -> tuple[FrameStatus, ...]:
+    """The observation's own reason first; then frames no usable window holds."""
+    covered = np.zeros(len(window_id), dtype=bool)
+    for window, good in zip(windows, usable, strict=True):
+        covered[window.frames] |= good
+    status: list[FrameStatus] = []
+    for frame, reason in enumerate(observations.status):
+        if reason == FRAME_OK and window_id[frame] < 0:
+            status.append("trimmed")
+        elif reason == FRAME_OK and not covered[frame]:
+            status.append("fit_failed")
+        else:
+            status.append(reason)
+    return tuple(status)
+
+
+def _finite(fit: WindowFit) -> WindowFit:
+    """Numbers of a failed window that are not finite become 0, so that no NaN leaves the fit."""
+    parameters = {
+        name: np.nan_to_num(getattr(fit.parameters, name), nan=0.0, posinf=0.0, neginf=0.0)
+        for name in ("betas", "global_orient", "body_pose", "transl")
+    }
+    contacts = None if fit.contacts is None else np.nan_to_num(fit.contacts, nan=0.0)
+    return replace(fit, parameters=SmplhParameters(**parameters), contacts=contacts)
+
+
+def _double(tensor: Tensor) -> np.ndarray:
+    return np.array(tensor.double())
+
+
+def _write_state(path: Path, key: str, state: StageState) -> None:
+    arrays = {"key": key, "failed": state.failed, **to_arrays(state.variables)}
+    write_npz(path, arrays | {f"term/{name}": value for name, value in state.terms.items()})
+
+
+def _hash_inputs(
+    observations: SequenceObservations,
+    scene: SceneScan | None,
+    priors: Priors,
+    settings: HumorSettings,
+    gender: str,
+) -> str:
+    """Identity of everything the stages read, their own settings left out."""
+    digest = sha256()
+    general = settings.model_dump(mode="json", exclude={"stages", "preset"})
+    digest.update(repr((observations.recording, gender, sorted(general.items()))).encode())
+    digest.update(repr(sorted(priors.provenance.items())).encode())
+    arrays = [
+        observations.segment_id,
+        observations.keypoints_px,
+        observations.keypoints_confidence,
+        observations.points_camera,
+        observations.num_points,
+        observations.K,
+        observations.T_world_from_camera,
+        observations.floor_camera,
+    ]
+    if scene is not None:
+        arrays += [scene.vertices_world, scene.faces, scene.sdf_m]
+        arrays += [scene.sdf_min_world, scene.sdf_max_world]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
