@@ -26,6 +26,7 @@ from pipelines.datasets.observations import FrameReader, count_color_defects
 from pipelines.datasets.proxd import read_released_fit
 from pipelines.datasets.scenes import read_scene
 from pipelines.datasets.settings import ProxSettings
+from pipelines.datasets.skeleton import read_skeletons
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.records import FittedSequence, Gender, SceneScan, SequenceObservations
 
@@ -151,6 +152,12 @@ class ProxDataset:
         """True where the colour image shows a person."""
         path = self.layout.file(recording, "mask_color", frame_name)
         return read_color_mask(path, self.settings.color_size_px)
+
+    def skeletons(
+        self, recording: str, frame_name: str
+    ) -> tuple[Float[np.ndarray, "bodies 25 3"], Bool[np.ndarray, "bodies 25"]]:
+        """Kinect's own skeletons (infrared camera frame) and which joints it tracked."""
+        return read_skeletons(self.layout.file(recording, "skeleton", frame_name))
 
     def keypoints_frame(self, recording: str) -> KeypointsFrameFinding:
         """Which image OpenPose saw, and how we know.

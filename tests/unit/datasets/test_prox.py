@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.bodies.files import resolve_body_files
 from pipelines.datasets.openpose import mirror_keypoints
 from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.settings import ProxSettings
@@ -128,6 +129,13 @@ def test_keypoints_of_the_mirrored_images_come_out_the_same(tree, seen, declared
     read = observe(tree, keypoints_frame=declared)
     np.testing.assert_allclose(read.keypoints_px, seen.keypoints_px, atol=1e-9)
     assert read.skipped == {"keypoints_unmirrored": 6}
+
+
+def test_released_fits_are_the_first_evidence(pristine):
+    dataset = ProxDataset(pristine.root, body_files=resolve_body_files(None))
+    finding = dataset.keypoints_frame(RECORDING)
+    assert (finding.frame, finding.evidence) == ("flipped", "fits")
+    assert (finding.votes_raw, finding.votes_flipped) == (0, 6)
 
 
 def test_mirrored_keypoints_declared_flipped_are_refused(tree, seen):
