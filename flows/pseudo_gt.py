@@ -12,6 +12,9 @@ from prefect.futures import PrefectFuture, as_completed
 from tqdm import tqdm
 
 from flows.runner import build_task_runner
+from pipelines.errors import FittingFailed
+from pipelines.metrics.summary import read_table
+from pipelines.metrics.tables import print_table
 from pipelines.pseudo_gt.data import DataSource, data_source, list_recordings, prepare_recording
 from pipelines.pseudo_gt.fit import fit_recording
 from pipelines.pseudo_gt.measure import measure_recording, write_table

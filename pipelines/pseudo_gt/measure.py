@@ -19,6 +19,7 @@ from pipelines.fitting.result import read_fit
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.metrics.charts import save_energy_chart, save_headline_chart
 from pipelines.metrics.evaluate import RecordingMetrics, evaluate_recording
+from pipelines.metrics.overlay import save_overlays
 from pipelines.metrics.summary import MetricsTable, summarise
 from pipelines.metrics.tables import write_markdown
 from pipelines.pseudo_gt.data import DataSource
