@@ -61,7 +61,7 @@ def validate_settings(record: type[S], tree: Mapping[Any, Any], source: object =
         raise SettingsInvalid(
             f"{record.__name__}: {len(lines)} problem(s) in the settings\n    " + "\n    ".join(lines),
             where=source,
-            fix="correct the keys above; docs/settings.md lists every setting with its default",
+            fix="correct the keys above; `python -m flows settings` prints every setting with its value",
         ) from None
 
 
