@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from pipelines.bodies.files import BodyFiles
 from pipelines.datasets.doctor_text import report_text
@@ -109,6 +110,7 @@ def check_tree(
     body_files: BodyFiles | None = None,
     *,
     full: bool = False,
+    progress: bool = False,
 ) -> DoctorReport:
     """Look at everything a run would read.
 
@@ -117,6 +119,7 @@ def check_tree(
         settings: how the tree would be read.
         body_files: body models to check too.
         full: open every file of every frame instead of a sample.
+        progress: show a bar.
     """
     examination = _Examination(full)
     dataset = examination.attempt("tree", None, lambda: ProxDataset(root, settings, body_files))
@@ -132,7 +135,8 @@ def check_tree(
         examination.scene(dataset, next(n for n in names if dataset.scene_name(n) == scene), scene)
     if body_files is not None:
         examination.bodies(body_files, {dataset.gender(name) for name in names})
-    return examination.report(root, tuple(examination.recording(dataset, name) for name in names))
+    shown = tqdm(names, desc="looking at recordings", unit="recording", disable=not progress)
+    return examination.report(root, tuple(examination.recording(dataset, name) for name in shown))
 
 
 class _Examination:
@@ -201,6 +205,8 @@ class _Examination:
         present["fit"] = sum(fits)
         for modality in _CHECKED:
             self._missing(name, modality, present[modality], len(table))
+        if present["keypoints"] == 0 and 0 in (present["depth"], present["mask_color"]):
+            self.add("error", name, "neither keypoints nor depth with masks: nothing to fit to")
         opened, broken = self._open(dataset, name, table.names)
         return RecordingReport(
             name=name,

@@ -27,7 +27,7 @@ from pipelines.datasets.proxd import read_released_fit
 from pipelines.datasets.scenes import read_scene
 from pipelines.datasets.settings import ProxSettings
 from pipelines.datasets.skeleton import read_skeletons
-from pipelines.errors import DataInvalid, DataMissing
+from pipelines.errors import DataInvalid, DataMissing, PipelineError
 from pipelines.records import FittedSequence, Gender, SceneScan, SequenceObservations
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class ProxDataset:
         if finding is not None:
             return finding
         for other in self.recordings():  # one tree's keypoints come from one run of OpenPose
-            finding = self._findings(other) if other != recording else None
+            finding = self._finding_elsewhere(other) if other != recording else None
             if finding is not None and finding.evidence != "no keypoints":
                 logger.warning("%s: keypoints read as %s, as in %s", recording, finding.frame, other)
                 return replace(finding, evidence="another recording")
@@ -324,6 +324,13 @@ class ProxDataset:
     def _read_floor(self, scene: str) -> Float[np.ndarray, "4"]:
         T_world_from_camera = read_cam2world(self.layout, scene)
         return floor_in_camera(self.layout, scene, T_world_from_camera, self.settings.floor)
+
+    def _finding_elsewhere(self, recording: str) -> KeypointsFrameFinding | None:
+        try:
+            return self._findings(recording)
+        except PipelineError as error:
+            logger.debug("%s: no evidence: %s", recording, error.what)
+            return None
 
     def _find_keypoints_frame(self, recording: str) -> KeypointsFrameFinding | None:
         table, declared = self.frames(recording), self.settings.keypoints_frame

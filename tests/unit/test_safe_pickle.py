@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -203,7 +203,6 @@ def test_a_large_memo_number_costs_no_memory():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_a_damaged_pickle_never_does_anything_else_than_refuse(position, byte):
     content = bytearray(pickle.dumps({"betas": np.zeros((1, 3), np.float32), "m": sp.eye(2).tocsr()}, 2))

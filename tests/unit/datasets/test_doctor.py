@@ -95,6 +95,14 @@ def test_keypoints_are_never_published_and_the_doctor_says_so(tree):
     assert report.recordings[0].keypoints_frame == "unknown (no keypoints)"
 
 
+def test_a_recording_with_nothing_to_fit_to_is_an_error(tree):
+    shutil.rmtree(tree.base / "keypoints")
+    shutil.rmtree(tree.file("BodyIndexColor", FRAMES[0]).parent)
+    report = check_tree(tree.root)
+    assert "Boxroom_00159_01: neither keypoints nor depth" in errors(report)
+    assert {"keypoints", "recordings"} <= set(report.where_to_get)
+
+
 def test_broken_files_are_counted_with_the_first_one_shown(tree):
     for frame in FRAMES:
         path = tree.file("Depth", frame)
