@@ -26,7 +26,9 @@ S = TypeVar("S", bound="Settings")
 class Settings(BaseModel):
     """Base of every settings record: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
 
     def canonical_json(self) -> str:
         """One line of sorted JSON, equal for equal settings."""

@@ -20,6 +20,7 @@ class ProxSettings(Settings):
     root: Path | None = None
     """Folder that holds `qualitative/`, or that folder itself; None = the embedded synthetic tree."""
     split: Literal["qualitative", "quantitative"] = "qualitative"
+    """Which half of PROX, where root holds both."""
     recordings: tuple[str, ...] = ()
     """Names or patterns (`N3*`); empty = all."""
     genders: dict[str, Gender] = Field(default_factory=dict)
@@ -64,4 +65,6 @@ class ProxSettings(Settings):
     """A released fit farther from the camera is a failure (datasets page, 1.13)."""
 
     color_size_px: tuple[PositiveInt, PositiveInt] = (1920, 1080)
+    """Width, height of colour images and their masks; others are refused."""
     depth_size_px: tuple[PositiveInt, PositiveInt] = (512, 424)
+    """Width, height of depth images."""

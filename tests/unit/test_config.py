@@ -19,9 +19,12 @@ class SolverSettings(Settings):
 
 
 class RunSettings(Settings):
+    """A run."""
+
     root: Path | None = None
     names: tuple[str, ...] = ()
     solver: SolverSettings = SolverSettings()
+    """How to solve."""
     stages: tuple[SolverSettings, ...] = ()
     optional: SolverSettings | None = None
 
@@ -114,6 +117,10 @@ def test_yaml_cannot_make_objects(tmp_path):
 def test_keys_that_are_no_words_are_refused(tmp_path):
     with pytest.raises(SettingsInvalid):
         load_settings(RunSettings, yaml_file(tmp_path, "1: 2\n"))
+
+
+def test_the_text_below_a_setting_is_its_description():
+    assert RunSettings.model_fields["solver"].description == "How to solve."
 
 
 def test_records_are_frozen():
