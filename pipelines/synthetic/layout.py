@@ -100,7 +100,7 @@ def _choose_view(
     T_infrared_from_color = rig.infrared.T_camera_from_rig @ invert(rig.color.T_camera_from_rig)
     best: tuple[float, Float[np.ndarray, "4 4"]] | None = None
     for azimuth in np.arange(24) * np.pi / 12 + rng.uniform(0, np.pi / 12):
-        for distance in (2.3, 2.7, 3.1, 3.6):
+        for distance in (2.3, 2.7, 3.1, 3.6, 4.1):
             position = middle + distance * np.array([np.cos(azimuth), np.sin(azimuth), 0])
             position[2] = rng.uniform(1.6, 2.0)
             target = np.array([*middle[:2], rng.uniform(0.7, 0.95)])
@@ -129,12 +129,16 @@ def _view_score(
     hidden = 0.0
     if scene is not None:
         hidden = float(hidden_by_scene(scene, T_room_from_camera[:3, 3], joints, LIMB_RADIUS_M).mean())
+    whole = (seen.mean(axis=1) > 0.95).mean()
+    # Seen from the front up to 65 degrees aside is all the same; from behind is worse.
+    frontal = min(_facing(in_color), 0.4)
     return float(
         2.0 * seen.mean()
-        + comfortable.mean()
+        + 2.0 * whole
+        + 2.0 * comfortable.mean()
         - 1.5 * hidden
         - 0.08 * depth.mean()
-        + 0.3 * _facing(in_color)
+        + 0.4 * frontal
     )
 
 
