@@ -78,17 +78,23 @@ def test_the_table_has_every_row_and_every_frame(table: MetricsTable) -> None:
     for row in ROWS:
         assert table.accounting[row]["share"] == 1.0
     penetration = table.cell("prox_humor", "pen_pooled_v1")
-    assert penetration is not None and penetration.count > 0 and np.isfinite(penetration.value)
+    assert penetration is not None
+    assert penetration.count > 0
+    assert np.isfinite(penetration.value)
 
 
 def test_fits_are_near_the_truth_and_smoother_than_the_baseline(table: MetricsTable) -> None:
     error = {row: table.cell(row, "v2v_v1") for row in ROWS}
     for row in ("prox_style", "prox_humor"):
         cell = error[row]
-        assert cell is not None and cell.unit == "mm" and 1 < cell.value < 150
+        assert cell is not None
+        assert cell.unit == "mm"
+        assert 1 < cell.value < 150
     rough = table.cell("prox_style", "accel_error_v1")
     smooth = table.cell("prox_humor", "accel_error_v1")
-    assert rough is not None and smooth is not None and smooth.value < 0.5 * rough.value
+    assert rough is not None
+    assert smooth is not None
+    assert smooth.value < 0.5 * rough.value
 
 
 def test_a_second_run_changes_nothing(settings: PseudoGtSettings, table: MetricsTable) -> None:
@@ -123,7 +129,8 @@ def test_changed_metric_settings_leave_the_fits_alone(job: RecordingJob) -> None
 
 def test_the_result_holds_both_models_in_both_frames(job: RecordingJob) -> None:
     result = read_result(job.folder / "pseudo_gt.npz")
-    assert result["valid"].all() and not any(result["status"])
+    assert result["valid"].all()
+    assert not any(result["status"])
     assert result["smplh_body_pose"].shape == (12, 63)
     assert result["smplx_conversion_v2v_m"].max() < 0.01
     names = {key for key in result if key.startswith("energy_")}
@@ -176,13 +183,12 @@ def test_without_truth_the_same_tree_is_measured_as_real_data(job: RecordingJob,
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_rerun_ends_in_the_same_files(
+def test_killed_at_any_moment_a_rerun_ends_in_the_same_files(
     job: RecordingJob, tmp_path: Path
 ) -> None:
     measure_recording(job.settings, job.data, job.recording)
-    command = [
-        sys.executable, "-m", "flows", "pseudo-gt", "preset=tiny", f"out_dir={tmp_path}", "runner.kind=thread",
-    ]  # fmt: skip
+    options = ["preset=tiny", f"out_dir={tmp_path}", "runner.kind=thread"]
+    command = [sys.executable, "-m", "flows", "pseudo-gt", *options]
     moments = random.Random(0)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(40):
