@@ -43,7 +43,7 @@ class Style:
         return Style(
             stance_m=rig.leg_m * rng.uniform(0.115, 0.16),
             toe_out_rad=np.deg2rad(rng.uniform(3, 12)),
-            crouch=rng.uniform(0.008, 0.02),
+            crouch=rng.uniform(0.004, 0.014),
             stoop_rad=np.deg2rad(rng.uniform(0, 6)),
             sway=rng.uniform(0.6, 1.2),
         )
@@ -180,10 +180,18 @@ class Choreography:
         forward = float(np.dot(xy - last.xy, self.direction(1.0, 0.0)))
         strike = np.clip(0.9 * (forward - 0.3), 0.0, 0.3)
         plan.plants.append(Plant(float(xy[0]), float(xy[1]), yaw_rad, self.time_s, np.inf, strike, 0.1))
-        share = weight_shift if side == 1 else 1 - weight_shift
-        self.xy.hold(begin - 0.6 * seconds)
-        self.xy.key(begin + 0.5 * seconds, self.over_feet(share))
+        if begin - self.xy.times_s[-1] > seconds:  # standing still until now
+            self.xy.hold(begin - 0.6 * seconds)
+        self.xy.key(begin + 0.5 * seconds, self._over_stance(side, weight_shift))
         self.yaw.hold(begin - 0.3 * seconds)
+
+    def _over_stance(self, swinging: Side, weight_shift: float) -> Float[np.ndarray, "2"]:
+        """Pelvis at mid-swing: hardly before the standing foot, sideways only partly over it."""
+        across, along = (
+            self.over_feet(share if swinging == 1 else 1 - share) for share in (weight_shift, 0.9)
+        )
+        forward = self.direction(1.0, 0.0)
+        return np.asarray(across + float(np.dot(along - across, forward)) * forward)
 
     def settle(self, seconds: float) -> None:
         """Come to stand evenly over both feet, facing the heading."""
@@ -194,7 +202,7 @@ class Choreography:
     def walk(self, waypoints: Sequence[tuple[float, float, float]], pace_s: float) -> None:
         """Steps through (x, y, heading) body places, left and right by turns, then feet together."""
         side: Side = self._first_side(waypoints)
-        swing_s = 0.72 * pace_s
+        swing_s = 0.76 * pace_s
         for number, (x, y, heading) in enumerate(waypoints):
             self.heading_rad = heading
             place = np.array([x, y]) + self.direction(

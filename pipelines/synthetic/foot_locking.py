@@ -105,7 +105,7 @@ def _unrest(rest: FootRest, raw: RawFoot, frame_rate_hz: float) -> Float[np.ndar
 
 
 def _without_flicker(flags: Bool[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
-    """Gaps of up to four frames closed, then stances of up to four frames dropped; ends count as held."""
+    """Gaps of up to four frames closed, then stances of up to four dropped; ends count as held."""
     padded = np.pad(flags, 5, mode="edge")
     padded = binary_opening(binary_closing(padded, np.ones(5, bool)), np.ones(5, bool))
     return np.asarray(padded[5:-5])

@@ -17,8 +17,10 @@ from scipy.interpolate import PchipInterpolator
 from pipelines.synthetic.inverse_kinematics import apply, rotmat_about
 from pipelines.synthetic.rig import REST_LEFT, WORLD_FROM_REST, WORLD_UP, FootRest
 
-FLAT_RAD = np.deg2rad(0.75)
+FLAT_RAD = np.deg2rad(0.3)
 """A piece counts as planted while the foot is turned off it by no more than this."""
+_EARLY = 0.75
+"""A swinging foot gains speed early (1 = symmetric), since the body has moved on before it."""
 _TOE_ROLL_LIMIT_RAD = np.deg2rad(50.0)
 
 
@@ -103,7 +105,7 @@ class FootPlan:
         for before, after in pairwise(self.plants):
             gap = max(after.begin_s - before.end_s, 1e-6)
             s = np.clip((times_s - before.end_s) / gap, 0.0, 1.0)
-            ease = minimum_jerk(s)
+            ease = minimum_jerk(s**_EARLY)
             inside = times_s > before.end_s
             turn = (after.yaw_rad - before.yaw_rad + np.pi) % (2 * np.pi) - np.pi
             yaw[inside] = before.yaw_rad + (ease * turn)[inside]

@@ -264,10 +264,10 @@ def _turn_palm(
     axis = apply(lower, rest_forearm)
     palm = -lower[:, :, 1]
     twist = angle_about(axis, palm, arm.palm) * arm.palm_weight
-    twist = np.clip(twist, -1.7, 1.7)
+    twist = np.clip(twist, -1.4, 1.4)
     forearm = rotmat_about(unit(axis), 0.6 * twist) @ lower
     hand = rotmat_about(unit(axis), twist) @ lower
     wrist = smallest_rotation(-hand[:, :, 1], arm.palm)
     rotvec_angle = np.arccos(np.clip((-hand[:, :, 1] * unit(arm.palm)).sum(-1), -1, 1))
-    allowed = np.minimum(1.0, np.deg2rad(65) / np.maximum(rotvec_angle, 1e-6))
+    allowed = np.minimum(1.0, np.deg2rad(50) / np.maximum(rotvec_angle, 1e-6))
     return forearm, fraction_of(wrist, arm.palm_weight * allowed) @ hand

@@ -23,7 +23,7 @@ from pipelines.synthetic.furniture import BlockPlan
 from pipelines.synthetic.rig import SIDES
 
 _LONG_S = 3.5
-_VISIT_RISE_S = 12.0
+_VISIT_STEP_S, _VISIT_TURN_S, _VISIT_WALK_S, _VISIT_RISE_S = 4.0, 7.0, 10.0, 15.0
 
 
 def _sofa(ch: Choreography) -> SeatPose:
@@ -42,13 +42,19 @@ def sofa_sit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
 
 
 def sofa_visit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
-    """Walk up to a sofa, turn round, step back, sit down, lean back; get up again if there is time."""
-    stride = ch.rig.leg_m * ch.rng.uniform(0.5, 0.65)
+    """Walk up to a sofa, turn round, step back, sit down, lean back; get up again if there is time.
+
+    A short clip begins later in this story: with the turn, or with the step back.
+    """
     ch.wait(0.35)
-    ch.walk([(stride, 0.0, 0.0), (2 * stride, 0.0, 0.0)], ch.rng.uniform(0.62, 0.72))
-    sign = 1.0 if ch.rng.uniform() < 0.5 else -1.0
-    ch.turn_in_place(sign * np.deg2rad(ch.rng.uniform(165, 190)), 4, ch.rng.uniform(0.5, 0.58))
-    step_aside(ch, -0.16, 0.0, 0.45)
+    if duration_s > _VISIT_WALK_S:
+        stride = ch.rig.leg_m * ch.rng.uniform(0.5, 0.65)
+        ch.walk([(stride, 0.0, 0.0), (2 * stride, 0.0, 0.0)], ch.rng.uniform(0.62, 0.72))
+    if duration_s > _VISIT_TURN_S:
+        sign = 1.0 if ch.rng.uniform() < 0.5 else -1.0
+        ch.turn_in_place(sign * np.deg2rad(ch.rng.uniform(165, 190)), 4, ch.rng.uniform(0.5, 0.58))
+    if duration_s > _VISIT_STEP_S:
+        step_aside(ch, -0.16, 0.0, 0.45)
     pose = _sofa(ch)
     block = _sit_and_stay(ch, pose, duration_s - 3.5 if duration_s > _VISIT_RISE_S else duration_s)
     if duration_s > _VISIT_RISE_S:
