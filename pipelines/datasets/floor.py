@@ -92,7 +92,7 @@ def read_humor_floor(path: Path) -> Float[np.ndarray, "4"]:
         raise DataMissing(
             "HuMoR floor file not found",
             where=path,
-            fix="unpack HuMoR's PROX archive into the tree, or set datasets.floor to scan",
+            fix="unpack HuMoR's PROX archive into the tree, or set prox.floor to scan",
         )
     try:
         plane = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)

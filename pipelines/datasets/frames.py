@@ -127,5 +127,5 @@ def _check_rate(
             f"PROX recording {recording}: its timestamps contradict the frame rate",
             expected=f"{frame_rate_hz:g} frames per second",
             found=f"a median step of {np.median(steps) * 1000:.0f} ms",
-            fix="set datasets.frame_rate_hz to the recording's true rate",
+            fix="set prox.frame_rate_hz to the recording's true rate",
         )

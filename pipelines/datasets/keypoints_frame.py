@@ -85,7 +85,7 @@ def find_keypoints_frame(
             expected=f"keypoints_frame {declared}",
             found=f"{finding.frame}: mean distance from the {finding.evidence} "
             f"{finding.error_raw_px:.0f} px read as raw, {finding.error_flipped_px:.0f} px as flipped",
-            fix=f"set datasets.keypoints_frame to {finding.frame} or auto",
+            fix=f"set prox.keypoints_frame to {finding.frame} or auto",
         )
     if finding is None and declared != "auto":
         finding = KeypointsFrameFinding(declared, "settings")

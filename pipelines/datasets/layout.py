@@ -20,7 +20,7 @@ FEMALE_SUBJECTS = frozenset({159, 162, 3403, 3452})
 _RECORDING = re.compile(r"^(?P<scene>[^_]+)_(?P<subject>\d+)_(?P<take>\d+)$")
 _FRAME = re.compile(r"^s(\d+)_frame_(\d+)__(\d+)\.(\d+)\.(\d+)\.(\d+)$")
 _LAYOUT_FIX = (
-    "set datasets.root to the folder that holds qualitative/recordings "
+    "set prox.root to the folder that holds qualitative/recordings "
     "(download from the PROX site, prox.is.tue.mpg.de), or leave it empty for the embedded data"
 )
 

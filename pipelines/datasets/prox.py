@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,8 @@ from pipelines.datasets.calibration import Calibration, read_calibration, read_c
 from pipelines.datasets.floor import floor_in_camera
 from pipelines.datasets.frames import FrameTable, list_frames
 from pipelines.datasets.images import read_color, read_color_mask, read_depth
-from pipelines.datasets.keypoints_evidence import gather_samples
-from pipelines.datasets.keypoints_frame import KeypointsFrameFinding, find_keypoints_frame
+from pipelines.datasets.keypoints_evidence import decide_keypoints_frame, look_for_evidence
+from pipelines.datasets.keypoints_frame import KeypointsFrameFinding
 from pipelines.datasets.kinect import DepthRegistration
 from pipelines.datasets.layout import ProxLayout, RecordingName, gender_of, read_genders
 from pipelines.datasets.observations import FrameReader, count_color_defects
@@ -27,7 +26,7 @@ from pipelines.datasets.proxd import read_released_fit
 from pipelines.datasets.scenes import read_scene
 from pipelines.datasets.settings import ProxSettings
 from pipelines.datasets.skeleton import read_skeletons
-from pipelines.errors import DataInvalid, DataMissing, PipelineError
+from pipelines.errors import DataInvalid, DataMissing
 from pipelines.records import FittedSequence, Gender, SceneScan, SequenceObservations
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SAMPLED_FRAMES = 24
 _TABLES_KEPT = 64
 
 
@@ -72,7 +70,7 @@ class ProxDataset:
         self._tables = lru_cache(_TABLES_KEPT)(self._read_frames)
         self._scenes = lru_cache(1)(self._read_scene)
         self._floors = lru_cache(None)(self._read_floor)
-        self._findings = lru_cache(None)(self._find_keypoints_frame)
+        self._findings = lru_cache(None)(partial(look_for_evidence, self))
 
     def recordings(self) -> tuple[str, ...]:
         """Names of the recordings the settings ask for, sorted.
@@ -90,7 +88,7 @@ class ProxDataset:
                 f"no PROX recording matches {', '.join(idle)}",
                 where=folder,
                 found=", ".join(names[:20]) + (", ..." if len(names) > 20 else ""),
-                fix="correct datasets.recordings",
+                fix="correct prox.recordings",
             )
         return tuple(name for name in names if any(fnmatchcase(name, p) for p in patterns))
 
@@ -165,21 +163,7 @@ class ProxDataset:
         Raises:
             DataInvalid: nothing decides, or the evidence contradicts the settings.
         """
-        finding = self._findings(recording)
-        if finding is not None:
-            return finding
-        for other in self.recordings():  # one tree's keypoints come from one run of OpenPose
-            finding = self._finding_elsewhere(other) if other != recording else None
-            if finding is not None and finding.evidence != "no keypoints":
-                logger.warning("%s: keypoints read as %s, as in %s", recording, finding.frame, other)
-                return replace(finding, evidence="another recording")
-        raise DataInvalid(
-            f"PROX recording {recording}: cannot tell whether the keypoints are mirrored",
-            where=self.layout.folder(recording, "keypoints"),
-            found="neither released fits nor person masks tell the two readings apart",
-            fix="set datasets.keypoints_frame to raw (OpenPose ran on the image files as they are, like "
-            "HuMoR's) or flipped (it ran on un-mirrored images)",
-        )
+        return decide_keypoints_frame(self, recording, self._findings)
 
     def observations(self, recording: str, progress: bool = False) -> SequenceObservations:
         """Everything a fit may use of a recording; see `FrameReader` for the meaning of the statuses.
@@ -274,7 +258,7 @@ class ProxDataset:
                 f"PROX recording {recording}: nothing left after trimming",
                 expected=f"more than {2 * trim} frames",
                 found=f"{total}",
-                fix="lower datasets.trim_frames",
+                fix="lower prox.trim_frames",
             )
         if self.settings.max_frames is not None:
             stop = min(stop, trim + self.settings.max_frames)
@@ -324,30 +308,3 @@ class ProxDataset:
     def _read_floor(self, scene: str) -> Float[np.ndarray, "4"]:
         T_world_from_camera = read_cam2world(self.layout, scene)
         return floor_in_camera(self.layout, scene, T_world_from_camera, self.settings.floor)
-
-    def _finding_elsewhere(self, recording: str) -> KeypointsFrameFinding | None:
-        try:
-            return self._findings(recording)
-        except PipelineError as error:
-            logger.debug("%s: no evidence: %s", recording, error.what)
-            return None
-
-    def _find_keypoints_frame(self, recording: str) -> KeypointsFrameFinding | None:
-        table, declared = self.frames(recording), self.settings.keypoints_frame
-        there = np.flatnonzero(table.present["keypoints"])
-        if len(there) == 0:
-            return KeypointsFrameFinding(
-                "flipped" if declared == "auto" else declared, evidence="no keypoints"
-            )
-        picked = there[np.unique(np.linspace(0, len(there) - 1, _SAMPLED_FRAMES).astype(np.int64))]
-        names = [table.names[frame] for frame in picked]
-        finding = find_keypoints_frame(
-            gather_samples(self, recording, names),
-            self.settings.color_size_px[0],
-            self.settings.keypoint_min_confidence,
-            declared,
-            recording,
-        )
-        if finding is not None:
-            logger.info("%s: keypoints are %s (%s)", recording, finding.frame, finding.evidence)
-        return finding

@@ -127,7 +127,7 @@ def test_a_wrong_floor_file_is_refused_by_name(tree, text):
 
 
 def test_an_absent_floor_file_is_told(tree):
-    with pytest.raises(DataMissing, match=r"Boxroom\.txt[\s\S]*datasets\.floor"):
+    with pytest.raises(DataMissing, match=r"Boxroom\.txt[\s\S]*prox\.floor"):
         floor_in_camera(ProxLayout(tree.base), "Boxroom", np.eye(4), "humor_floors")
 
 
