@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -57,23 +58,51 @@ def save_headline_chart(path: Path, table: MetricsTable, keys: Sequence[str] = H
 
 
 def save_energy_chart(path: Path, fit: FittedSequence) -> Path:
-    """Final raw value of every energy term over the frames or windows of one fit."""
-    terms = {name: np.asarray(values, np.float64) for name, values in fit.energies.items()}
-    columns = min(3, max(len(terms), 1))
+    """Raw value of every energy term of one fit, one panel per term.
+
+    Terms named `<stage>.<term>` run over the stages, one thin line per window and their mean; others
+    over the frames or windows.
+    """
+    terms: dict[str, dict[str, Float[np.ndarray, " places"]]] = {}
+    for name, values in fit.energies.items():
+        stage, dot, term = name.rpartition(".")
+        terms.setdefault(term, {})[stage if dot else ""] = _one_per_place(values)
+    columns = min(4, max(len(terms), 1))
     rows = max(math.ceil(len(terms) / columns), 1)
-    figure = Figure(figsize=(4.2 * columns, 1.9 * rows + 0.5), layout="constrained")
-    for place, (name, values) in enumerate(sorted(terms.items())):
+    figure = Figure(figsize=(3.3 * columns, 1.9 * rows + 0.4), layout="constrained")
+    color = CHART_COLORS.get(fit.method, "#0072B2")
+    for place, (term, stages) in enumerate(sorted(terms.items())):
         axes = figure.add_subplot(rows, columns, place + 1)
-        flat = values.reshape(len(values), -1).sum(axis=1) if values.ndim else values[None]
-        per_frame = len(flat) == len(fit.frame_names)
-        color = CHART_COLORS.get(fit.method, "#0072B2")
-        axes.plot(flat, color=color, linewidth=1, marker="" if per_frame else "o", markersize=4)
-        axes.set_title(name, fontsize=9)
-        axes.set_xlabel("frame" if per_frame else "window", fontsize=8)
+        if set(stages) == {""}:
+            _over_places(axes, stages[""], len(fit.frame_names), color)
+        else:
+            _over_stages(axes, stages, color)
+        axes.set_title(term, fontsize=9)
         axes.tick_params(labelsize=7)
     title = METHOD_TITLES.get(fit.method, fit.method)
-    figure.suptitle(f"{fit.recording}, {title}: unweighted energy at the end of the fit", fontsize=10)
+    figure.suptitle(f"{fit.recording}, {title}: energies without their weights", fontsize=10)
     return _save(path, figure)
+
+
+def _one_per_place(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, " places"]:
+    flat = np.asarray(values, dtype=np.float64)
+    return flat.reshape(len(flat), -1).sum(axis=1) if flat.ndim else flat[None]
+
+
+def _over_places(axes: Any, values: Float[np.ndarray, " places"], num_frames: int, color: str) -> None:
+    per_frame = len(values) == num_frames
+    axes.plot(values, color=color, linewidth=1, marker="" if per_frame else "o", markersize=4)
+    axes.set_xlabel("frame" if per_frame else "window", fontsize=8)
+
+
+def _over_stages(axes: Any, stages: dict[str, Float[np.ndarray, " places"]], color: str) -> None:
+    names = sorted(stages)
+    if len({len(values) for values in stages.values()}) == 1:
+        lines = np.stack([stages[name] for name in names])
+        axes.plot(names, lines, color="#BBBBBB", linewidth=0.8)
+    means = [float(stages[name].mean()) if len(stages[name]) else np.nan for name in names]
+    axes.plot(names, means, color=color, marker="o", markersize=4)
+    axes.set_xlabel("after stage", fontsize=8)
 
 
 def _has_bars(table: MetricsTable, key: str) -> bool:

@@ -106,7 +106,12 @@ def test_penetration_is_coloured_by_depth_and_only_below_zero():
 
 def test_charts_are_written_and_equal_input_gives_equal_bytes(measured, fit, tmp_path):
     table = summarise([measured(f"Room_0000{i}_01") for i in range(3)], preset="first-run")
-    energies = {"joints2d": np.linspace(3, 1, 12), "motion_prior": np.array([5.0, 4.0])}
+    energies = {
+        "scan": np.linspace(3, 1, 12),
+        "1.joints2d": np.array([5.0, 4.0]),
+        "2.joints2d": np.array([3.0, 1.0]),
+        "total": np.array(2.0),
+    }
     sequence = fit("prox_humor", np.repeat([0, 1], 6), energies=energies)
     for name in ("a", "b"):
         save_headline_chart(tmp_path / f"{name}.png", table)
