@@ -108,15 +108,15 @@ class FrameReader:
         settings, layout = self._settings, self._layout
         if settings.person_mask == "depth":
             path = layout.file(self._recording, "mask_depth", name)
-            return self._try("mask", lambda: read_depth_mask(path, settings.depth_size_px))
+            return self._try("mask", name, lambda: read_depth_mask(path, settings.depth_size_px))
         path = layout.file(self._recording, "mask_color", name)
-        return self._try("mask", lambda: read_color_mask(path, settings.color_size_px))
+        return self._try("mask", name, lambda: read_color_mask(path, settings.color_size_px))
 
     def _points(
         self, name: str, person: Bool[np.ndarray, "rows columns"] | None
     ) -> tuple[Float[np.ndarray, "points 3"], FrameStatus]:
         path = self._layout.file(self._recording, "depth", name)
-        raw, reason = self._try("depth", lambda: read_depth(path, self._settings.depth_size_px))
+        raw, reason = self._try("depth", name, lambda: read_depth(path, self._settings.depth_size_px))
         if raw is None or person is None:
             return np.zeros((0, 3)), reason
         return self._registration.person_points(raw, person), reason
@@ -127,7 +127,7 @@ class FrameReader:
         """Keypoints of the person in the true image, and the mask without other people."""
         settings = self._settings
         path = self._layout.file(self._recording, "keypoints", name)
-        people, reason = self._try("keypoints", lambda: read_people(path))
+        people, reason = self._try("keypoints", name, lambda: read_people(path))
         if people is None or len(people) == 0:
             self.skipped["no_keypoints"] += reason == FRAME_OK
             return np.zeros((NUM_KEYPOINTS, 3)), person
@@ -161,14 +161,14 @@ class FrameReader:
         generator = np.random.default_rng([self._settings.points_seed, frame_seed])
         return resample_points(points, self._settings.num_points, generator).astype(np.float32)
 
-    def _try(self, kind: str, read: Callable[[], T]) -> tuple[T | None, FrameStatus]:
+    def _try(self, kind: str, frame_name: str, read: Callable[[], T]) -> tuple[T | None, FrameStatus]:
         missing, invalid = _STATUS[kind]
         try:
             return read(), FRAME_OK
         except DataMissing:
             status = missing
         except DataInvalid as error:
-            logger.warning("%s: %s", self._recording, error)
+            logger.warning("%s %s: %s: %s", self._recording, frame_name, kind, error.what)
             status = invalid
         self.skipped[status] += 1
         return None, status

@@ -179,7 +179,7 @@ def _read_gated(
     except DataMissing:
         return "fit_missing", {}
     except DataInvalid as error:
-        logger.warning("%s", error)
+        logger.warning("%s: %s", path, error.what)
         return "fit_invalid", {}
     finite = all(np.isfinite(values[key]).all() for key in BODY_KEYS)
     if not finite or float(np.linalg.norm(values["transl"])) > max_transl_m:
