@@ -22,11 +22,28 @@ from pipelines.errors import DataInvalid
 
 Evidence = Literal["fits", "mask", "settings", "another recording", "no keypoints"]
 
-_MARGIN_PX = {"fits": 10.0, "mask": 4.0}
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """When frames decide: each votes for the reading that is better by the margin."""
+
+    margin_px: float
+    min_votes: int
+    majority: float
+    min_ratio: float
+    """Mean error of the worse reading over that of the better one."""
+
+
+# A few clear frames decide; many that say the same do too, as when the person keeps to the middle of
+# the image, where both readings differ by the pose alone.
+_RULES = {
+    "fits": (_Rule(10.0, 3, 0.8, 1.0), _Rule(2.0, 8, 0.9, 1.5)),
+    "mask": (_Rule(4.0, 3, 0.8, 1.0), _Rule(0.5, 8, 0.9, 1.5)),
+}
+_SIDE_MARGIN_PX = 10.0
 _CLIP_PX = {"fits": 300.0, "mask": 150.0}
 _STRIDE = 2
 _MAJORITY = 0.8
-_MIN_VOTES = 3
 _MIN_SIDE_VOTES = 6
 _FACING_CONFIDENCE = 0.65
 _NOSE, _RIGHT_EYE, _LEFT_EYE = (BODY25_NAMES.index(n) for n in ("nose", "right_eye", "left_eye"))
@@ -50,6 +67,8 @@ class KeypointsFrameFinding:
 
     frame: KeypointsFrame
     evidence: Evidence
+    clear: bool = True
+    """False where small differences decided; they do not overrule what is declared."""
     votes_raw: int = 0
     """Frames that fit better when un-mirrored."""
     votes_flipped: int = 0
@@ -79,6 +98,8 @@ def find_keypoints_frame(
         finding = _vote(errors.reshape(-1, 2), evidence)
         if finding is not None:
             break
+    if declared != "auto" and finding is not None and not finding.clear:
+        finding = None
     if declared != "auto" and finding is not None and finding.frame != declared:
         raise DataInvalid(
             f"PROX recording {recording}: keypoints are not in the {declared} image",
@@ -117,15 +138,19 @@ def _errors(
 def _vote(errors: Float[np.ndarray, "frames 2"], evidence: str) -> KeypointsFrameFinding | None:
     errors = errors[np.isfinite(errors).all(axis=1)]
     difference = errors[:, 0] - errors[:, 1]
-    votes_flipped = int((difference > _MARGIN_PX[evidence]).sum())
-    votes_raw = int((difference < -_MARGIN_PX[evidence]).sum())
-    total = votes_raw + votes_flipped
-    if total < _MIN_VOTES or max(votes_raw, votes_flipped) < _MAJORITY * total:
-        return None
-    frame: KeypointsFrame = "raw" if votes_raw > votes_flipped else "flipped"
-    mean_raw, mean_flipped = errors.mean(axis=0).tolist()
     grounds: Evidence = "fits" if evidence == "fits" else "mask"
-    return KeypointsFrameFinding(frame, grounds, votes_raw, votes_flipped, mean_raw, mean_flipped)
+    for rule in _RULES[grounds]:
+        votes_flipped = int((difference > rule.margin_px).sum())
+        votes_raw = int((difference < -rule.margin_px).sum())
+        total = votes_raw + votes_flipped
+        if total < rule.min_votes or max(votes_raw, votes_flipped) < rule.majority * total:
+            continue
+        means = errors.mean(axis=0).tolist()
+        if max(means) >= rule.min_ratio * min(means):
+            frame: KeypointsFrame = "raw" if votes_raw > votes_flipped else "flipped"
+            clear = rule is _RULES[grounds][0]
+            return KeypointsFrameFinding(frame, grounds, clear, votes_raw, votes_flipped, *means)
+    return None
 
 
 def _check_sides(
@@ -162,7 +187,7 @@ def _sides_by_fit(
         return None
     as_named = _fit_error(person[None], fitted_px, min_confidence)
     exchanged = _fit_error(person[None], fitted_px[list(BODY25_FLIP)], min_confidence)
-    if not abs(as_named - exchanged) > _MARGIN_PX["fits"]:
+    if not abs(as_named - exchanged) > _SIDE_MARGIN_PX:
         return None
     return as_named < exchanged
 

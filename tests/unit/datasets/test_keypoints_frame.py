@@ -65,6 +65,31 @@ def test_a_person_walking_across_the_middle_is_decided_by_the_frames_at_the_side
     assert finding.votes_flipped == 0
 
 
+def in_the_middle(frame: str, lean: float) -> KeypointsSample:
+    """A person at the centre of the image whose arms reach out to one side."""
+    truth = figure((WIDTH - 1) / 2)
+    truth[[3, 4], 0] -= lean
+    person = np.zeros((100, WIDTH), dtype=bool)
+    for x, y in truth[:25, :2].astype(int):
+        person[max(0, y - 4) : y + 5, x - 4 : x + 5] = True
+    people = mirror_keypoints(truth, WIDTH) if frame == "raw" else truth
+    return KeypointsSample(people[None], person, None)
+
+
+@pytest.mark.parametrize("frame", ["raw", "flipped"])
+def test_the_pose_of_a_person_in_the_middle_decides_when_many_frames_agree(frame):
+    finding = find([in_the_middle(frame, 15.0) for _ in range(10)])
+    assert finding is not None
+    assert (finding.frame, finding.clear) == (frame, False)
+    assert find([in_the_middle(frame, 15.0) for _ in range(5)]) is None
+
+
+def test_small_differences_do_not_overrule_the_settings():
+    finding = find([in_the_middle("raw", 15.0) for _ in range(10)], declared="flipped")
+    assert finding is not None
+    assert (finding.frame, finding.evidence) == ("flipped", "settings")
+
+
 def test_a_person_who_never_leaves_the_middle_decides_nothing():
     samples = [sample(199.5, "raw") for _ in range(8)]
     assert find(samples) is None
