@@ -25,7 +25,7 @@ from pipelines.metrics.tables import write_markdown
 from pipelines.pseudo_gt.data import DataSource
 from pipelines.pseudo_gt.fit import HUMOR_ROWS, RecordingJob, baseline_name
 from pipelines.pseudo_gt.settings import PseudoGtSettings
-from pipelines.records import SyntheticTruth
+from pipelines.records import BodyTrack, FittedSequence, SyntheticTruth
 from pipelines.synthetic.truth import read_truth, truth_path
 
 _log = logging.getLogger(__name__)
