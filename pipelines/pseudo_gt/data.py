@@ -57,8 +57,11 @@ def prepare_recording(
 
 
 def open_dataset(settings: PseudoGtSettings, data: DataSource) -> ProxDataset:
-    """The reader of the tree."""
-    return ProxDataset(data.prox_root, settings.prox, body_files(settings))
+    """The reader of the tree; of the synthetic one it is known which image the keypoints belong to."""
+    reader = settings.prox
+    if data.truth_root is not None and reader.keypoints_frame == "auto":
+        reader = reader.model_copy(update={"keypoints_frame": _preset(settings).keypoints_frame})
+    return ProxDataset(data.prox_root, reader, body_files(settings))
 
 
 def list_recordings(settings: PseudoGtSettings, data: DataSource) -> tuple[str, ...]:
@@ -100,11 +103,14 @@ def recording_inputs(
         "recording": (f"recordings/{recording}/**/*",),
         "keypoints": (f"{settings.prox.keypoints_folder}/{recording}/*",),
         "released fits": (f"PROXD/{recording}/**/*",),
-        "calibration": ("calibration/*", f"cam2world/{scene}.json", f"floors/{scene}.txt"),
+        "calibration": ("calibration/*", f"cam2world/{scene}.json"),
+        "floor": (f"floors/{scene}.txt", f"planes/{scene}/*"),
         "scene": (f"scenes/{scene}*", f"sdf/{scene}*", f"scenes_sdf/{scene}*"),
         "body segments": ("body_segments/*",),
     }
     hashes = {name: hash_files(base, globs) for name, globs in patterns.items()}
+    if settings.prox.genders_file is not None:
+        hashes["genders"] = _file_identity(settings.prox.genders_file)
     files = body_files(settings)
     hashes["SMPL+H"] = _file_identity(files.smplh(gender))
     hashes["SMPL-X"] = _file_identity(files.smplx(gender))
