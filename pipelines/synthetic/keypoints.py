@@ -32,6 +32,7 @@ class DetectorSettings(Settings):
     sigma_at_30_px: float = 10.0
     """The same at confidence 0.3; in between (and beyond) the logarithm is linear."""
     reference_height_px: float = 600.0
+    """Extent of the person's body joints that the pixel figures above and below are for."""
     correlated_share: float = 0.6
     """Share of the error's variance that persists over frames."""
     correlation_frames: float = 6.0
@@ -39,14 +40,19 @@ class DetectorSettings(Settings):
     confidence_visible: tuple[float, float, float] = (0.86, 0.66, 0.82)
     """Mean for body, hands, face when nothing hides the joint."""
     confidence_behind_body: float = 0.52
+    """Mean when the person's own body hides the joint."""
     confidence_behind_scene: float = 0.22
+    """Mean when the room hides the joint."""
     confidence_spread: float = 0.07
+    """Standard deviation of the slow part; a flicker of half of it is added."""
     hallucination_px: float = 22.0
     """Extra slow error of joints hidden by the scene, at the reference height."""
     miss_visible: float = 0.006
+    """Share of frames in which a joint that nothing hides is not found at all (0, 0, 0)."""
     miss_behind_body: float = 0.06
+    """The same for joints behind the person's own body."""
     miss_behind_scene: float = 0.45
-    """Share of frames in which such a joint is not found at all (0, 0, 0)."""
+    """The same for joints behind the room."""
     swaps_per_100_frames: float = 1.0
     """Starts of a left/right swap of one pair of limbs, each lasting 1 to 4 frames."""
 

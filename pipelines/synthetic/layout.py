@@ -30,6 +30,7 @@ _NUM_PROBES = 24
 """Frames looked at while places are tried."""
 _OCCLUDED_SHARE = 0.25
 """A frame counts as occluded when more than this share of the 22 joints is hidden."""
+_MOSTLY_HIDDEN = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +175,10 @@ def _choose_screen(
         if furniture and min(clearance(furniture, _corners(s)) for s in solids) < 0.02:
             continue
         hidden = _hidden([*furniture, *solids], joints, camera).mean(axis=1)
-        share = float((hidden > _OCCLUDED_SHARE).mean())
-        error = abs(share - wanted)
+        occluded = hidden > _OCCLUDED_SHARE
+        error = abs(float(occluded.mean()) - wanted)
+        # Legs behind a desk, not a person behind a wall.
+        error += max(float(hidden[occluded].mean()) - _MOSTLY_HIDDEN, 0) if occluded.any() else 0.0
         if best is None or error < best[0]:
             best = error, solids
         if error < 0.04:

@@ -113,7 +113,7 @@ def sense_depth(
     """
     shape = depth_m.shape
     z = np.where(np.isfinite(depth_m), depth_m, 0).astype(np.float32)
-    sigma = (0.0012 + 0.0009 * z**2) / np.sqrt(np.clip(cosine, 0.15, 1)).astype(np.float32)
+    sigma = (0.0010 + 0.0004 * z**2) / np.sqrt(np.clip(cosine, 0.15, 1)).astype(np.float32)
     wobble = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), 2.5) * 8.0
     noisy = z + sigma * (0.8 * rng.standard_normal(shape, np.float32) + 0.6 * wobble)
     near, far = _neighbour_range(z)

@@ -4,7 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.synthetic.motions import HELD_OUT_FAMILIES
-from pipelines.synthetic.presets import RecordingSpec, subject_betas, synthetic_preset
+from pipelines.synthetic.presets import (
+    RecordingSpec,
+    SyntheticSettings,
+    subject_betas,
+    synthetic_preset,
+)
 
 PRESETS = ("tiny", "first-run", "benchmark", "defects")
 
@@ -50,3 +55,10 @@ def test_betas_are_fixed_for_a_subject_and_bounded() -> None:
     assert (subject_betas(0, 34) == subject_betas(0, 34)).all()
     assert (subject_betas(0, 34) != subject_betas(0, 35)).any()
     assert abs(subject_betas(1, 34)).max() <= 2
+
+
+def test_two_recordings_in_one_room_are_refused() -> None:
+    spec = RecordingSpec(scene="Attic", subject=159, family="walk", num_frames=10, seed=0)
+    both = (spec, spec.model_copy(update={"take": 2}))
+    with pytest.raises(ValidationError, match="share a scene: Attic"):
+        SyntheticSettings(preset="own", recordings=both)
