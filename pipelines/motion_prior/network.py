@@ -70,13 +70,17 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
         """Evaluate; leading axes are flattened for the group norm and restored."""
-        hidden = x.reshape(-1, x.shape[-1])
-        skip = hidden[:, hidden.shape[1] - self.skip_size :]
-        for layer in self.net:
-            if isinstance(layer, nn.Linear) and layer is not self.net[0] and self.skip_size:
-                hidden = torch.cat([hidden, skip], dim=-1)
+        hidden = self.last_hidden(x.reshape(-1, x.shape[-1]))
+        return self.linears[-1](hidden).reshape(*x.shape[:-1], -1)
+
+    def last_hidden(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch hidden"]:
+        """What the last Linear reads, the skipped part included."""
+        skip, hidden = x[:, x.shape[1] - self.skip_size :], x
+        for layer in list(self.net)[:-1]:
             hidden = layer(hidden)
-        return hidden.reshape(*x.shape[:-1], -1)
+            if isinstance(layer, nn.ReLU) and self.skip_size:
+                hidden = torch.cat([hidden, skip], dim=-1)
+        return hidden
 
 
 class MotionPrior(nn.Module):

@@ -36,7 +36,7 @@ from pipelines.motion_prior.training_data import TrainingClip, prepare_motions
 logger = logging.getLogger(__name__)
 
 
-class PriorTrainingSettings(Settings):
+class TrainingSettings(Settings):
     """Everything that decides what the trained priors are, but the clips."""
 
     motion: MotionTrainingSettings = MotionTrainingSettings()
@@ -46,7 +46,7 @@ class PriorTrainingSettings(Settings):
 
 
 def train_priors(
-    clips: Sequence[TrainingClip], files: BodyFiles, settings: PriorTrainingSettings, out_dir: Path
+    clips: Sequence[TrainingClip], files: BodyFiles, settings: TrainingSettings, out_dir: Path
 ) -> dict[str, Any]:
     """Train all three priors and write them to `out_dir`.
 
@@ -57,7 +57,7 @@ def train_priors(
         DataInvalid: a clip cannot be used.
     """
     motions = prepare_motions(clips, files)
-    frames = {family: 0 for family in sorted(set(motions.families))}
+    frames = dict.fromkeys(sorted(set(motions.families)), 0)
     for family, count in zip(motions.families, motions.num_frames.tolist(), strict=True):
         frames[family] += count
     logger.info("training on %d clips, %d frames", len(clips), sum(frames.values()))

@@ -44,8 +44,8 @@ class PoseTrainingSettings(Settings):
     """Width, length and weights."""
 
     network: PosePriorSettings = PosePriorSettings(width=384)
-    iterations: int = 6000
-    batch: int = 512
+    iterations: int = 5000
+    batch: int = 256
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
     exchange_probability: float = 0.3
@@ -53,8 +53,8 @@ class PoseTrainingSettings(Settings):
     noise_rad: float = 0.05
     """Standard deviation of the random turn of each joint."""
     rotation_weight: float = 1.0
-    joint_weight: float = 10.0
-    kl: float = 0.002
+    joint_weight: float = 20.0
+    kl: float = 0.0004
     """Per unit of KL (sum over the latent, mean over the batch)."""
 
 

@@ -10,6 +10,7 @@ count from the body's own toe height when it stands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ CONTACT_SPEED_M_S = 0.3
 CONTACT_HEIGHT_M = 0.08
 """Ankles, knees, wrists above the standing toe height."""
 TOE_CONTACT_HEIGHT_M = 0.04
+MAX_TURN_RAD = 0.6
+"""Per frame (18 rad/s): faster turns are flips of a limb, no motion."""
 _TOES = (5, 6)
 """Rows of CONTACT_JOINTS that are toe bases."""
 _HIPS = 0
@@ -70,6 +73,8 @@ class TrainingMotions:
     clip: Int[Tensor, " frames"]
     first_frame: Int[Tensor, " clips"]
     num_frames: Int[Tensor, " clips"]
+    jump_before: Bool[Tensor, " frames"]
+    """A joint turned faster than MAX_TURN_RAD since the frame before."""
     rest_joints: Float[Tensor, "clips 22 3"]
     families: tuple[str, ...]
     """Of each clip."""
@@ -93,10 +98,12 @@ class TrainingMotions:
         return possible[torch.randint(len(possible), (count,), generator=generator)]
 
     def possible_starts(self, length: int) -> Int[Tensor, " starts"]:
-        """Every frame from which a window of this length stays inside its clip."""
-        end = (self.first_frame + self.num_frames)[self.clip]
+        """Every frame from which a window of this length stays inside its clip and has no jump."""
         frames = torch.arange(len(self.clip))
-        return frames[frames + length <= end]
+        last = (frames + length - 1).clamp(max=len(frames) - 1)
+        inside = frames + length <= (self.first_frame + self.num_frames)[self.clip]
+        jumps = self.jump_before.long().cumsum(0)
+        return frames[inside & (jumps[last] == jumps)]
 
 
 def prepare_motions(clips: Sequence[TrainingClip], files: BodyFiles) -> TrainingMotions:
@@ -120,6 +127,7 @@ def prepare_motions(clips: Sequence[TrainingClip], files: BodyFiles) -> Training
         states=MotionState(*(torch.cat([getattr(part, name) for part in parts]) for name in fields)),
         body_rotvecs=torch.cat([_tensor(clip.rotvecs[1:-1, 1:]) for clip in clips]),
         contacts=torch.cat(contacts),
+        jump_before=torch.cat([_jumps(part) for part in parts]),
         clip=torch.repeat_interleave(torch.arange(len(clips)), count),
         first_frame=count.cumsum(0) - count,
         num_frames=count,
@@ -181,6 +189,13 @@ def _clip_states(
     else:
         labels = torch.from_numpy(clip.contacts.copy())
     return states[1:-1], labels[1:-1].float(), body.skinning.rest_joints(betas[None])[0]
+
+
+def _jumps(states: MotionState) -> Bool[Tensor, " frames"]:
+    rotmats = torch.cat([states.root_rotmat[:, None], states.body_rotmats], dim=1)
+    trace = (rotmats[1:] * rotmats[:-1]).sum((-1, -2))
+    jump = (trace < 1 + 2 * math.cos(MAX_TURN_RAD)).any(1)
+    return torch.cat([torch.zeros(1, dtype=torch.bool), jump])
 
 
 def _mirrored_root(root: Float[np.ndarray, "frames 3"]) -> Float[np.ndarray, "frames 3"]:
