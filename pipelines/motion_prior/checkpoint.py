@@ -36,6 +36,9 @@ SHIPPED_MOTION = SHIPPED_FOLDER / "motion_prior.safetensors"
 SHIPPED_POSE = SHIPPED_FOLDER / "pose_prior.safetensors"
 SHIPPED_INITIAL_STATE = SHIPPED_FOLDER / "initial_state.safetensors"
 
+METADATA_KEY = "training"
+"""Entry of a safetensors' header that holds its provenance as JSON."""
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -140,7 +143,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Provenance stored in one of our safetensors (settings, data, seed, losses)."""
     with safe_open(path, framework="pt") as archive:
         metadata = archive.metadata() or {}
-    return {name: json.loads(text) for name, text in metadata.items()}
+    return json.loads(metadata.get(METADATA_KEY, "{}"))
 
 
 def _read_tensors(path: Path, entry: str | None) -> dict[str, Tensor]:

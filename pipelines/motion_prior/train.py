@@ -23,6 +23,7 @@ from pipelines.artifacts import write_bytes
 from pipelines.bodies.files import BodyFiles
 from pipelines.config import Settings
 from pipelines.motion_prior.checkpoint import (
+    METADATA_KEY,
     SHIPPED_INITIAL_STATE,
     SHIPPED_MOTION,
     SHIPPED_POSE,
@@ -109,6 +110,7 @@ def _mixture_tensors(mixture: InitialStatePrior) -> dict[str, Tensor]:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    text = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    write_bytes(path, save(contiguous, metadata=text))
+    # One entry only: safetensors writes several in no fixed order.
+    text = json.dumps(metadata, sort_keys=True)
+    write_bytes(path, save(contiguous, metadata={METADATA_KEY: text}))
     logger.info("wrote %s", path)

@@ -30,12 +30,12 @@ QUICK = TrainingSettings(
     motion=MotionTrainingSettings(
         network=SMALL,
         phases=(
-            MotionPhase(iterations=50, steps=1, windows=64),
-            MotionPhase(iterations=50, steps=4, windows=16),
+            MotionPhase(iterations=10, steps=1, windows=32),
+            MotionPhase(iterations=10, steps=4, windows=8),
         ),
         warm_up_iterations=5,
     ),
-    pose=PoseTrainingSettings(network=PosePriorSettings(width=64), iterations=400, batch=64),
+    pose=PoseTrainingSettings(network=PosePriorSettings(width=64), iterations=150, batch=64),
     initial_state=MixtureTrainingSettings(components=2),
 )
 
