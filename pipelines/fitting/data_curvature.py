@@ -15,6 +15,7 @@ from pipelines.fitting.energies import JOINTS2D_SIGMA_PX
 from pipelines.fitting.jacobians import BodyResponse
 from pipelines.fitting.objective import Evaluation, StageObjective
 from pipelines.fitting.scene_energies import CONTACT_RHO_M
+from pipelines.fitting.window_data import WindowData
 
 SAMPLED_POINTS = 256
 SAMPLED_INSIDE = 128
@@ -62,8 +63,8 @@ def data_curvature(objective: StageObjective, evaluation: Evaluation, response: 
 
 def _points(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     inputs = evaluation.inputs
-    assert inputs.points is not None  # noqa: S101
-    assert inputs.point_weights is not None  # noqa: S101
+    assert inputs.points is not None
+    assert inputs.point_weights is not None
     vertices = _vertices(evaluation)
     count = inputs.points.indices.shape[2]
     every = max(1, count // SAMPLED_POINTS)
@@ -101,28 +102,43 @@ def _overlap(objective: StageObjective, evaluation: Evaluation, response: BodyRe
         69 + response.places_by_beta.shape[-1],
         69 + response.places_by_beta.shape[-1],
     )
-    shared = torch.zeros_like(data.frames_used)
-    for window, overlap in enumerate(data.overlaps.tolist()):
-        if overlap:
-            end = int(data.lengths[window - 1])
-            shared[window, :overlap] += 1
-            shared[window - 1, end - overlap : end] += 1
+    shared = overlap_curvature(data)
     rows = shared.flatten().nonzero()[:, 0]
     if len(rows) == 0:
         return total
     jacobian = response.vertices(keys.expand(len(response.places), -1), _vertices(evaluation)[:, keys])[
         rows
     ]
-    weights = OVERLAP_SAFETY * shared.flatten()[rows, None].expand(-1, jacobian.shape[1] * 3)
+    weights = shared.flatten()[rows, None].expand(-1, jacobian.shape[1] * 3)
     total[rows] = _gram(jacobian.flatten(1, 2), weights)
     return total
+
+
+def overlap_curvature(data: WindowData) -> Float[Tensor, "windows frames"]:
+    """Curvature of the overlap energy per frame and key coordinate (differences left out)."""
+    if data.neighbours is not None:
+        return data.neighbours.shared.sum(1)
+    shared = torch.zeros_like(data.frames_used)
+    for window, overlap in enumerate(data.overlaps.tolist()):
+        if overlap:
+            end = int(data.lengths[window - 1])
+            shared[window, :overlap] += OVERLAP_SAFETY
+            shared[window - 1, end - overlap : end] += OVERLAP_SAFETY
+    return shared
+
+
+def overlap_sides(data: WindowData) -> Float[Tensor, " windows"]:
+    """Curvature of the overlap energy by a window's betas and by its floor."""
+    if data.neighbours is not None:
+        return data.neighbours.present.sum(1)
+    return OVERLAP_SAFETY * (data.overlaps > 0).to(data.frames_used.dtype)
 
 
 def _penetration(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     """|s| is bounded by a parabola of curvature 1/|s| along the distance's gradient."""
     scene, world = objective.scene, evaluation.inputs.vertices_world
-    assert scene is not None  # noqa: S101
-    assert world is not None  # noqa: S101
+    assert scene is not None
+    assert world is not None
     with torch.enable_grad():
         points = world.detach().flatten(0, 1).requires_grad_(True)
         distance = scene.sdf.sample(points)
@@ -141,9 +157,9 @@ def _penetration(objective: StageObjective, evaluation: Evaluation, response: Bo
 
 def _contact(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     scene, inputs = objective.scene, evaluation.inputs
-    assert scene is not None  # noqa: S101
-    assert inputs.scene_match is not None  # noqa: S101
-    assert inputs.vertices_world is not None  # noqa: S101
+    assert scene is not None
+    assert inputs.scene_match is not None
+    assert inputs.vertices_world is not None
     match = inputs.scene_match
     gap = inputs.vertices_world.detach()[:, :, scene.contact_ids] - match.nearest_world
     squared = gap.square().sum(-1)
@@ -181,7 +197,7 @@ def _gram(
 
 def _vertices(evaluation: Evaluation) -> Float[Tensor, "rows verts 3"]:
     vertices = evaluation.prediction.vertices
-    assert vertices is not None  # noqa: S101
+    assert vertices is not None
     return vertices.detach().flatten(0, 1)
 
 

@@ -199,3 +199,18 @@ def neighbour_gap(
     """Half the squared difference to the window before (betas, floor), where the two overlap."""
     previous = torch.cat([values[:1], values[:-1]])
     return 0.5 * (values - previous).square().sum(-1) * (overlaps > 0)
+
+
+def constant_overlap(
+    key_vertices_camera: Float[Tensor, "windows frames keys 3"],
+    targets_camera: Float[Tensor, "windows 2 frames keys 3"],
+    shared: Float[Tensor, "windows 2 frames"],
+) -> PerWindow:
+    """As `rgb_overlap_consist`, positions and differences together, against neighbours that stand still.
+
+    HuMoR does this with the last window of the batch before; here with the windows on both sides.
+    """
+    gap = (key_vertices_camera[:, None] - targets_camera) * shared[..., None, None]
+    both = shared[:, :, 1:] * shared[:, :, :-1]
+    change = gap.diff(dim=2) * both[..., None, None]
+    return 0.5 * (_sum(gap.square()) + _sum(change.square()))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipelines.fitting.block_tridiagonal import solve_bordered_chain
-from pipelines.fitting.data_curvature import body_response, data_curvature
+from pipelines.fitting.data_curvature import body_response, data_curvature, overlap_sides
 from pipelines.fitting.jacobians import latent_pose_turns, rotvec_turns
 from pipelines.fitting.objective import Evaluation, StageObjective
 from pipelines.fitting.variables import Variables
@@ -40,7 +40,7 @@ class FrameCurvature:
 
     def step(self, gradient: Variables, damping: Float[Tensor, " windows"]) -> dict[str, Tensor]:
         """Minus the damped inverse curvature times the gradient, by variable."""
-        windows, frames = self.diagonal.shape[:2]
+        windows = len(self.diagonal)
         right = torch.cat([gradient[name] for name in self.per_frame], dim=-1).double()
         right_shared = gradient["betas"].double() if self.has_betas else right.new_zeros(windows, 0)
         scale = 1 + damping.double()
@@ -92,7 +92,7 @@ def _build(objective: StageObjective, variables: Variables, evaluation: Evaluati
     corner = hessian[:, 69 : 69 + shared, 69 : 69 + shared].double().unflatten(0, (windows, frames))
     corner = corner.sum(1)
     shape = 2 * objective.weight("shape_prior") * objective.data.num_frames.double()
-    overlap = 2 * objective.weight("rgb_overlap_consist")
+    overlap = objective.weight("rgb_overlap_consist") * overlap_sides(objective.data).double()
     corner.diagonal(dim1=-2, dim2=-1).add_((shape + overlap)[:, None] + _FLOOR)
     return FrameCurvature(diagonal, coupling, border, corner, tuple(free), has_betas)
 

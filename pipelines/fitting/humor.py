@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pipelines.artifacts import read_npz, write_npz
 from pipelines.bodies.files import BodyFiles
+from pipelines.bodies.joints import HUMOR_KEY_VERTICES
 from pipelines.bodies.model import load_smplh
 from pipelines.bodies.parts import contact_labels_smplh
 from pipelines.errors import DataInvalid, FittingFailed
@@ -36,10 +37,15 @@ from pipelines.fitting.prediction import (
     predict_motion,
     start_motion,
 )
-from pipelines.fitting.settings import HumorSettings, StageSettings
+from pipelines.fitting.settings import HumorSettings, StageSettings, WindowSettings
 from pipelines.fitting.solver import StageResult, minimise
 from pipelines.fitting.variables import Variables, all_finite, from_arrays, to_arrays
-from pipelines.fitting.window_data import SceneData, WindowData, gather_scene, gather_windows
+from pipelines.fitting.window_data import (
+    NeighbourTargets,
+    WindowData,
+    gather_scene,
+    gather_windows,
+)
 from pipelines.fitting.windows import Window, WindowFit, cut_windows, stitch_windows
 from pipelines.geometry.rotations import rotmat_to_rotvec
 from pipelines.motion_prior.canonical import parse_floor
@@ -56,6 +62,16 @@ from pipelines.records import (
 LOGGER = logging.getLogger(__name__)
 
 ROWS = ("vposer_t", "humor", "prox_humor")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """A way to cut the recording, and the observations cut that way."""
+
+    windows: tuple[Window, ...]
+    data: WindowData
+    at_once: int
+    """Windows solved in one batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,14 +138,12 @@ class _Recording:
             initial_state=working.initial_state,
             heading=settings.heading,
         )
-        self.windows = cut_windows(observations.segment_id, settings.windows)
-        if not self.windows:
-            raise DataInvalid(
-                "no frame is left to fit",
-                where=observations.recording,
-                fix="lower humor.windows.trim_frames",
-            )
-        self.data = gather_windows(observations, self.windows, dtype)
+        self.motion_layout = self._layout(settings.windows, settings.windows_at_once, dtype)
+        self.frame_layout = self.motion_layout
+        if settings.windows.frame_stages == "segments":
+            runs = settings.windows.model_copy(update={"length": settings.windows.run_length})
+            self.frame_layout = self._layout(runs, 1, dtype)
+        self.data = self.motion_layout.data
         if not self.data.seen.any():
             raise DataInvalid(
                 "the person is seen in no frame: neither keypoints nor depth points",
@@ -145,6 +159,20 @@ class _Recording:
         self._states: dict[str, StageState] = {}
         self._input_hash = _hash_inputs(observations, scene, priors, settings, self.gender)
 
+    def _layout(self, settings: WindowSettings, at_once: int, dtype: torch.dtype) -> Layout:
+        windows = cut_windows(self.observations.segment_id, settings)
+        if not windows:
+            raise DataInvalid(
+                "no frame is left to fit",
+                where=self.observations.recording,
+                fix="lower humor.windows.trim_frames",
+            )
+        return Layout(windows, gather_windows(self.observations, windows, dtype), at_once)
+
+    def layout(self, kind: str) -> Layout:
+        """Windows of a stage of this kind."""
+        return self.motion_layout if kind == "motion" else self.frame_layout
+
     def fit(self, row: str) -> FittedSequence:
         """Run the row's stages that were not run yet, and stitch."""
         stages = list(self.settings.frame_stages)
@@ -154,7 +182,7 @@ class _Recording:
                 stage if scene_terms else stage.without_scene() for stage in self.settings.motion_stages
             ]
         for stage in stages:
-            require_data(stage, self.data, self.scene)
+            require_data(stage, self.layout(stage.kind).data, self.scene)
         state, done = self._start(), []
         for stage in stages:
             done.append(stage)
@@ -168,10 +196,10 @@ class _Recording:
         return self._stitch(row, stages[-1].kind, state)
 
     def _start(self) -> StageState:
-        unseen = ~self.data.seen.numpy()
         if "start" not in self._states:
-            variables = start_variables(self.models, self.data, self.settings.initialisation)
-            self._states["start"] = StageState(variables, {}, unseen)
+            data = self.frame_layout.data
+            variables = start_variables(self.models, data, self.settings.initialisation)
+            self._states["start"] = StageState(variables, {}, ~data.seen.numpy())
         return self._states["start"]
 
     def _after(self, done: list[StageSettings], before: StageState) -> StageState:
@@ -207,20 +235,16 @@ class _Recording:
         return StageState(from_arrays(arrays, self.data.K.dtype), terms, arrays["failed"])
 
     def _run(self, stage: StageSettings, before: StageState) -> StageState:
-        variables = before.variables
-        if stage.kind == "motion" and "latent_motion" not in variables:
-            with torch.no_grad():
-                variables = start_motion(
-                    self.models, variables, self.data.floor_camera, self.data.lengths.tolist()
-                )
+        if stage.kind == "motion" and "latent_motion" not in before.variables:
+            before = self._hand_over(before)
+        layout, variables = self.layout(stage.kind), before.variables
         failed = before.failed | ~all_finite(variables).numpy()
         alive = np.flatnonzero(~failed)
         result = {name: value.clone() for name, value in variables.items()}
         terms = {f"{stage.name}.{term}": np.full(len(failed), np.nan) for term in stage.active_terms}
-        batch = self.settings.windows_at_once
-        for start in range(0, len(alive), batch):
-            chosen = alive[start : start + batch]
-            part = self._run_batch(stage, {n: v[chosen] for n, v in variables.items()}, chosen)
+        for start in range(0, len(alive), layout.at_once):
+            chosen = alive[start : start + layout.at_once]
+            part = self._run_batch(stage, result, chosen, failed)
             for name, value in part.variables.items():
                 result[name][chosen] = value
             for term, values in part.terms.items():
@@ -228,13 +252,32 @@ class _Recording:
             failed[chosen] |= part.failed.numpy()
         return StageState(result, {**before.terms, **terms}, failed)
 
-    def _run_batch(self, stage: StageSettings, variables: Variables, chosen: np.ndarray) -> StageResult:
+    def _hand_over(self, before: StageState) -> StageState:
+        """Stage 2 -> stage 3: runs of frames become windows, windows become first states and latents."""
+        data = self.motion_layout.data
+        variables, failed = before.variables, before.failed
+        if self.frame_layout is not self.motion_layout:
+            variables, failed = cut_frame_variables(
+                variables, self.frame_layout.windows, self.motion_layout.windows, before.failed
+            )
+        with torch.no_grad():
+            started = start_motion(self.models, variables, data.floor_camera, data.lengths.tolist())
+        return StageState(started, before.terms, failed | ~data.seen.numpy())
+
+    def _run_batch(
+        self, stage: StageSettings, everything: Variables, chosen: np.ndarray, failed: np.ndarray
+    ) -> StageResult:
         started = time.process_time()
-        data = self.data.select(chosen.tolist())
+        layout = self.layout(stage.kind)
+        data = layout.data.select(chosen.tolist())
+        variables = {name: value[chosen] for name, value in everything.items()}
+        alone = len(chosen) == 1 and stage.kind == "motion" and stage.num_frames is None
+        if alone and "rgb_overlap_consist" in stage.active_terms:
+            targets = neighbour_targets(self.models, layout, everything, int(chosen[0]), failed)
+            data = replace(data, neighbours=targets)
         objective = StageObjective(self.models, data, self.scene, stage, self.settings)
         build = FrameCurvature.build if stage.kind == "frames" else MotionCurvature.build
         result = minimise(objective, variables, build)
-        spent = time.process_time() - started
         LOGGER.info(
             "%s: stage %s, windows %d-%d of %d: energy %.2f -> %.2f in %d evaluations, "
             "%.2f CPU s per frame",
@@ -242,21 +285,21 @@ class _Recording:
             stage.name,
             chosen[0] + 1,
             chosen[-1] + 1,
-            len(self.windows),
+            len(layout.windows),
             result.history[0],
             result.history[-1],
             result.num_evaluations,
-            spent / float(data.num_frames.sum()),
+            (time.process_time() - started) / float(data.lengths.sum()),
         )
         return result
 
     def _stitch(self, row: str, kind: str, state: StageState) -> FittedSequence:
         fits = self._window_fits(kind, state)
-        observations = self.observations
+        observations, windows = self.observations, self.layout(kind).windows
         num_frames = len(observations.frame_names)
         usable = [not failed for failed in state.failed]
-        stitched = stitch_windows(self.windows, fits, num_frames, self.settings.windows.stitch, usable)
-        status = _frame_status(observations, self.windows, usable, stitched.window_id)
+        stitched = stitch_windows(windows, fits, num_frames, self.settings.windows.stitch, usable)
+        status = _frame_status(observations, windows, usable, stitched.window_id)
         floor = observations.floor_camera
         if kind == "motion":
             first = int(np.flatnonzero(usable)[0])
@@ -278,7 +321,7 @@ class _Recording:
 
     def _window_fits(self, kind: str, state: StageState) -> list[WindowFit]:
         fits = []
-        for index, window in enumerate(self.windows):
+        for index, window in enumerate(self.layout(kind).windows):
             variables = {name: value[index : index + 1] for name, value in state.variables.items()}
             with torch.no_grad():
                 if kind == "frames":
@@ -299,6 +342,61 @@ class _Recording:
             contacts = None if motion is None else _double(motion.contacts[0, : window.length])
             fits.append(_finite(WindowFit(parameters, contacts)))
         return fits
+
+
+def neighbour_targets(
+    models: FitModels, layout: Layout, variables: Variables, window: int, failed: np.ndarray
+) -> NeighbourTargets:
+    """What the windows on both sides of one window say about the frames they share with it."""
+    frames = layout.data.frames_used.shape[1]
+    keys = torch.tensor(HUMOR_KEY_VERTICES)
+    body = models.body.subset(keys)
+    zeros = variables["betas"].new_zeros
+    vertices, shared = zeros(1, 2, frames, len(keys), 3), zeros(1, 2, frames)
+    betas, floor = zeros(1, 2, variables["betas"].shape[1]), zeros(1, 2, 3)
+    present = zeros(1, 2)
+    own = layout.windows[window]
+    for side, other in enumerate((window - 1, window + 1)):
+        later = max(window, other)
+        if not 0 <= other < len(layout.windows) or failed[other] or not layout.windows[later].overlap:
+            continue
+        overlap, length = layout.windows[later].overlap, layout.windows[other].length
+        theirs = {name: value[other : other + 1] for name, value in variables.items()}
+        with torch.no_grad():
+            posed = predict_motion(replace(models, body=body), theirs, length).vertices
+        assert posed is not None
+        here = slice(0, overlap) if side == 0 else slice(own.length - overlap, own.length)
+        there = slice(length - overlap, length) if side == 0 else slice(0, overlap)
+        vertices[0, side, here] = posed[0, there]
+        shared[0, side, here] = 1
+        betas[0, side], floor[0, side] = theirs["betas"][0], theirs["floor_plane"][0]
+        present[0, side] = 1
+    return NeighbourTargets(vertices, shared, betas, floor, present)
+
+
+def cut_frame_variables(
+    variables: Variables, runs: Sequence[Window], windows: Sequence[Window], failed: np.ndarray
+) -> tuple[dict[str, Tensor], np.ndarray]:
+    """Per-frame variables solved in runs, cut into windows; betas are the mean over a window's frames.
+
+    A frame held by two runs takes the later one's values, unless that one failed.
+    """
+    num_frames = max(run.start + run.length for run in runs)
+    owner = np.full(num_frames, -1)
+    for index, run in enumerate(runs):
+        inside = owner[run.frames]
+        owner[run.frames] = inside if failed[index] and (inside >= 0).all() else index
+    starts = np.array([run.start for run in runs])
+    length = max(2, *(window.length for window in windows))
+    frames = np.stack(
+        [np.minimum(np.arange(length), w.length - 1) + w.start for w in windows]
+    )  # (windows, frames)
+    run, place = owner[frames], frames - starts[owner[frames]]
+    cut = {name: variables[name][run, place] for name in ("trans", "root_orient", "latent_pose")}
+    inside = torch.as_tensor(np.arange(length) < np.array([[w.length] for w in windows]))
+    share = inside.to(variables["betas"].dtype) / inside.sum(1, keepdim=True)
+    cut["betas"] = (variables["betas"][run] * share[..., None]).sum(1)
+    return cut, failed[run].all(axis=1)
 
 
 def _frame_status(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipelines.bodies.joints import HUMOR_PARENTS
 from pipelines.fitting.block_tridiagonal import safe_cholesky
-from pipelines.fitting.data_curvature import body_response, data_curvature
+from pipelines.fitting.data_curvature import body_response, data_curvature, overlap_sides
 from pipelines.fitting.energies import CONTACT_HEIGHT_M
 from pipelines.fitting.jacobians import BodyResponse
 from pipelines.fitting.objective import Evaluation, StageObjective
@@ -27,7 +27,6 @@ from pipelines.fitting.rollout_response import (
     JOINTS,
     TANGENT,
     VELOCITIES,
-    StartResponse,
     start_response,
     step_response,
 )
@@ -36,6 +35,9 @@ from pipelines.motion_prior.canonical import pelvis_offset
 from pipelines.motion_prior.initial_state import InitialStatePrior, initial_state_vector
 
 _FLOOR = 1e-6
+_POSE_RIDGE = 1.0
+"""Stage 3 has no prior on the first frame's latent pose, and some of its directions do nearly nothing:
+without this they would run away within one step."""
 _HEIGHT_SOFTENING_M = 0.02
 """The height term is linear; below this excess its parabola gets no steeper."""
 
@@ -54,6 +56,9 @@ class MotionCurvature:
     latents: Float[Tensor, "windows steps 48"]
     """Diagonal."""
     latents_states: Float[Tensor, "windows steps 48 207"]
+    latent_scales: Float[Tensor, "windows steps 48"]
+    """Curvature that a latent has through the very next frame alone: the measure of its damping. Its
+    full curvature, through all later frames, would forbid moves that later latents make up for."""
     by_state: Float[Tensor, "windows steps 207 207"]
     by_latent: Float[Tensor, "windows steps 207 48"]
     first_state: Float[Tensor, "windows 207 columns"]
@@ -122,8 +127,8 @@ def _sweep_back(
         A, B = model.by_state[:, index], model.by_latent[:, index]
         ahead = B.mT @ value
         own = ahead @ B
-        diagonal = own.diagonal(dim1=-2, dim2=-1) + model.latents[:, index]
-        own.diagonal(dim1=-2, dim2=-1).copy_(diagonal * scale + _FLOOR)
+        lift = model.latents[:, index] * scale + damping[:, None] * model.latent_scales[:, index]
+        own.diagonal(dim1=-2, dim2=-1).add_(lift + _FLOOR)
         pair = model.pairs[:, index]
         by_state = ahead @ A + B.mT @ pair.mT + model.latents_states[:, index]
         by_window = B.mT @ value_window
@@ -169,7 +174,7 @@ class _Builder:
     def __init__(self, objective: StageObjective, variables: Variables, evaluation: Evaluation) -> None:
         self.objective, self.variables, self.evaluation = objective, variables, evaluation
         motion = evaluation.prediction.motion
-        assert motion is not None  # noqa: S101
+        assert motion is not None
         self.motion: MotionPrediction = motion
         self.names = [name for name in objective.stage.free if name != "latent_motion"]
         self.start = start_response(objective.models, variables, self.names)
@@ -192,6 +197,7 @@ class _Builder:
         precision = self._latent_precision()
         slope = precision[..., None] * steps.prior_by_state
         states[:, :-1] += steps.prior_by_state.mT @ slope
+        scales = (steps.by_latent * (states[:, 1:] @ steps.by_latent)).sum(2)
         idle = (self.used[:, 1:] == 0)[..., None]
         return MotionCurvature(
             names=tuple(self.names),
@@ -201,6 +207,7 @@ class _Builder:
             pairs=pairs.double(),
             latents=torch.where(idle, 1.0, precision).double(),
             latents_states=-slope.double(),
+            latent_scales=scales.double(),
             by_state=steps.by_state.double(),
             by_latent=steps.by_latent.double(),
             first_state=self.start.first_state.double(),
@@ -356,12 +363,15 @@ class _Builder:
         """Terms of the window's variables alone."""
         frames = self.objective.data.num_frames
         overlap = self.objective.weight("rgb_overlap_consist")
+        if "latent_pose" in self.names:
+            column = self._column("latent_pose")
+            window[:, column, column].diagonal(dim1=-2, dim2=-1).add_(_POSE_RIDGE)
         for name, weight in (("betas", 2 * self.objective.weight("shape_prior")), ("floor_plane", 1.0)):
             if name not in self.names:
                 continue
             column = self._column(name)
             scale = self.objective.weight("floor_reg") if name == "floor_plane" else 1.0
-            own = weight * scale * frames + 2 * overlap * (self.objective.data.overlaps > 0)
+            own = weight * scale * frames + overlap * overlap_sides(self.objective.data)
             window[:, column, column].diagonal(dim1=-2, dim2=-1).add_(own[:, None])
 
     def _latent_precision(self) -> Float[Tensor, "windows steps 48"]:

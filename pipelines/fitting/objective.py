@@ -28,7 +28,7 @@ from pipelines.fitting.prediction import (
 from pipelines.fitting.scene_energies import prox_contact, prox_penetration
 from pipelines.fitting.settings import SCENE_TERMS, HumorSettings, StageSettings
 from pipelines.fitting.variables import Variables
-from pipelines.fitting.window_data import SceneData, WindowData
+from pipelines.fitting.window_data import NeighbourTargets, SceneData, WindowData
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.motion_prior.initial_state import initial_state_vector
 
@@ -101,12 +101,12 @@ class StageObjective:
         prediction = self.predict(variables, mesh=bool(_MESH_TERMS & self._weights.keys()))
         points, squared = None, None
         if "points3d" in self._weights:
-            assert prediction.vertices is not None  # noqa: S101
+            assert prediction.vertices is not None
             points = self._matcher.points(self.data, prediction.vertices)
             squared = points.squared_distances(self.data.points_camera, prediction.vertices)
         world = None
         if self.scene is not None and self._weights.keys() & set(SCENE_TERMS):
-            assert prediction.vertices is not None  # noqa: S101
+            assert prediction.vertices is not None
             world = self.scene.to_world(prediction.vertices)
         inputs = TermInputs(self, prediction, points, squared, None, world, None)
         inputs = inputs.with_constants_of(frozen.inputs if frozen is not None else None)
@@ -195,13 +195,13 @@ class TermInputs:
 
     @property
     def motion(self) -> MotionPrediction:
-        assert self.prediction.motion is not None  # noqa: S101
+        assert self.prediction.motion is not None
         return self.prediction.motion
 
 
 def _points3d(inputs: TermInputs) -> Tensor:
-    assert inputs.squared_distances is not None  # noqa: S101
-    assert inputs.point_weights is not None  # noqa: S101
+    assert inputs.squared_distances is not None
+    assert inputs.point_weights is not None
     return energies.points3d(inputs.squared_distances, inputs.point_weights)
 
 
@@ -268,7 +268,7 @@ def _contact_height(inputs: TermInputs) -> Tensor:
 def _above_raised_surface(inputs: TermInputs) -> Tensor:
     """Joints over a scene surface more than 10 cm above the floor (and below the joint)."""
     scene = inputs.objective.scene
-    assert scene is not None  # noqa: S101
+    assert scene is not None
     joints = inputs.prediction.joints[:, :, :22].detach()
     frame = inputs.motion.frame
     up = frame.R_prior_from_camera[:, 2].detach()[:, None, None]
@@ -288,8 +288,10 @@ def _floor_reg(inputs: TermInputs) -> Tensor:
 
 def _overlap(inputs: TermInputs) -> Tensor:
     data, prediction = inputs.data, inputs.prediction
-    assert prediction.vertices is not None  # noqa: S101
+    assert prediction.vertices is not None
     keys = prediction.vertices[:, :, list(HUMOR_KEY_VERTICES)]
+    if data.neighbours is not None:
+        return _constant_overlap(inputs, data.neighbours, keys)
     positions, differences = energies.rgb_overlap_consist(keys, data.overlaps, data.lengths)
     total = positions + differences
     if "betas" in inputs.objective.stage.free:
@@ -299,18 +301,32 @@ def _overlap(inputs: TermInputs) -> Tensor:
     return total
 
 
+def _constant_overlap(inputs: TermInputs, neighbours: NeighbourTargets, keys: Tensor) -> Tensor:
+    prediction = inputs.prediction
+    total = energies.constant_overlap(keys, neighbours.key_vertices, neighbours.shared)
+    pairs = []
+    if "betas" in inputs.objective.stage.free:
+        pairs.append((prediction.betas, neighbours.betas))
+    if prediction.motion is not None:
+        pairs.append((prediction.motion.floor_camera, neighbours.floor_camera))
+    for own, theirs in pairs:
+        gap = (own[:, None] - theirs).square().sum(-1)
+        total = total + 0.5 * (gap * neighbours.present).sum(1)
+    return total
+
+
 def _penetration(inputs: TermInputs) -> Tensor:
     scene = inputs.objective.scene
-    assert scene is not None  # noqa: S101
-    assert inputs.vertices_world is not None  # noqa: S101
+    assert scene is not None
+    assert inputs.vertices_world is not None
     return prox_penetration(inputs.vertices_world, scene.sdf, inputs.data.frames_used)
 
 
 def _contact(inputs: TermInputs) -> Tensor:
     scene, match = inputs.objective.scene, inputs.scene_match
-    assert scene is not None  # noqa: S101
-    assert match is not None  # noqa: S101
-    assert inputs.vertices_world is not None  # noqa: S101
+    assert scene is not None
+    assert match is not None
+    assert inputs.vertices_world is not None
     touching = inputs.vertices_world[:, :, scene.contact_ids]
     return prox_contact(touching, match.nearest_world, match.kept, inputs.data.frames_used)
 

@@ -92,8 +92,8 @@ def predict_motion(
     joints_prior = models.body.joints_from_rotmats(
         _per_frame(betas, num_frames), rotmats.flatten(0, 1), states.transl.flatten(0, 1)
     ).unflatten(0, (-1, num_frames))
-    assert out.prior_mean is not None  # noqa: S101
-    assert out.prior_variance is not None  # noqa: S101
+    assert out.prior_mean is not None
+    assert out.prior_variance is not None
     motion = MotionPrediction(
         states=states,
         joints_prior=joints_prior,

@@ -197,7 +197,7 @@ def _rotate_triples(
 
 
 def _yaw_arms(state: MotionState, pivot: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 207"]:
-    """z x every vector of a state; a root turn answers with z itself, body turns not at all."""
+    """Z x every vector of a state; a root turn answers with z itself, body turns not at all."""
     vectors = torch.cat(
         [
             state.transl[:, None],

@@ -5,7 +5,7 @@ Source of every official number: humor `configs/fit_proxd.cfg` and `fitting/moti
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -66,11 +66,15 @@ class WindowSettings(Settings):
     """Least frames shared by neighbours (HuMoR's rule for RGB videos; for PROX it used 0)."""
     trim_frames: int = Field(0, ge=0)
     """Frames at each end of the recording that are not fitted (HuMoR dropped 90)."""
+    frame_stages: Literal["windows", "segments"] = "segments"
+    """Stages 1-2 know no window: `segments` solves every frame once, in runs of up to `run_length`
+    frames, and cuts the result into windows; `windows` is HuMoR's way, overlaps solved twice."""
+    run_length: int = Field(240, ge=2)
     stitch: Literal["earlier_wins", "cross_fade"] = "cross_fade"
     """HuMoR lets the earlier window win inside an overlap; cross-fading has smaller seams."""
 
     @model_validator(mode="after")
-    def _overlap_fits(self) -> Self:
+    def _overlap_fits(self) -> WindowSettings:
         if self.overlap > self.length // 2:
             raise ValueError(f"overlap {self.overlap} exceeds half of the window length {self.length}")
         return self
@@ -110,7 +114,7 @@ class StageSettings(Settings):
     solver: SolverSettings = SolverSettings()
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> StageSettings:
         if not any(weight > 0 for weight in self.weights.values()):
             raise ValueError(f"stage {self.name}: no term has a positive weight")
         if any(weight < 0 for weight in self.weights.values()):
@@ -212,15 +216,26 @@ def official_stages() -> tuple[StageSettings, ...]:
 
 
 def fast_stages() -> tuple[StageSettings, ...]:
-    """The official energies, minimised by Gauss-Newton steps that stop when nothing is gained."""
-    steps = {"1": 15, "2": 25, "3a": 12, "3b": 12, "3c": 16}
-    points = {"1": 512, "2": 1024, "3a": 1024, "3b": 1024, "3c": None}
+    """The official energies, minimised by Gauss-Newton steps that stop when nothing is gained.
+
+    Differs from HuMoR: 3b moves everything, keeps the contacts, and leaves overlaps and scene terms to
+    3c. It needs no softer energy on the way, and all rows then share it; what is minimised in the end, in
+    3c, is the official energy.
+    """
+    solvers = {
+        "1": SolverSettings(steps=10, stop_below=2e-3, points_per_frame=512),
+        "2": SolverSettings(steps=25, stop_below=5e-4, points_per_frame=1024),
+        "3a": SolverSettings(steps=8, stop_below=5e-3, points_per_frame=512),
+        "3b": SolverSettings(steps=14, stop_below=2e-3, points_per_frame=1024),
+        "3c": SolverSettings(steps=12, stop_below=1e-3),
+    }
+    weights = {"3b": _STAGE3}
     return tuple(
         stage.model_copy(
             update={
-                "solver": SolverSettings(
-                    steps=steps[stage.name], stop_below=1e-4, points_per_frame=points[stage.name]
-                )
+                "solver": solvers[stage.name],
+                "weights": weights.get(stage.name, stage.weights),
+                "free": _WINDOW_VARIABLES if stage.kind == "motion" else stage.free,
             }
         )
         for stage in official_stages()
@@ -240,8 +255,9 @@ class HumorSettings(Settings):
     num_betas: int = Field(10, ge=1, le=16)
     initialisation: Literal["torso", "official"] = "torso"
     """`official`: upright, facing the camera; `torso`: from the torso's keypoints and depth."""
-    windows_at_once: int = Field(4, ge=1)
-    """Windows solved in one batch: more are faster per window, and take some 0.3 GB each."""
+    windows_at_once: int = Field(1, ge=1)
+    """Windows of stage 3 solved in one batch. With one, each window stops by itself and meets its
+    neighbours as they are (block descent on the overlap energy); more are no faster on a CPU."""
     heading: Literal["acos", "atan2"] = "atan2"
     """Form of the roll-out's heading rotation; `acos` is the official one."""
     floor_reg_factor: float = Field(1.0, gt=0)
@@ -263,7 +279,7 @@ class HumorSettings(Settings):
         return tree
 
     @model_validator(mode="after")
-    def _stages_in_order(self) -> Self:
+    def _stages_in_order(self) -> HumorSettings:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stage names repeat: {names}")
@@ -275,7 +291,13 @@ class HumorSettings(Settings):
     @classmethod
     def reference(cls, **changes: Any) -> HumorSettings:
         """The official schedule: acos heading, torch's L-BFGS, the official start."""
-        official = {"preset": "reference", "heading": "acos", "initialisation": "official"}
+        official = {
+            "preset": "reference",
+            "heading": "acos",
+            "initialisation": "official",
+            "windows_at_once": 2,
+            "windows": WindowSettings(frame_stages="windows", stitch="earlier_wins"),
+        }
         return cls(**{**official, **changes})
 
     @property

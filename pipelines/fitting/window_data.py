@@ -21,6 +21,19 @@ NUM_BODY25 = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NeighbourTargets:
+    """What the windows before (side 0) and after (side 1) say about shared frames; constants."""
+
+    key_vertices: Float[Tensor, "windows 2 frames 43 3"]
+    shared: Float[Tensor, "windows 2 frames"]
+    """1 for frames that the neighbour holds too."""
+    betas: Float[Tensor, "windows 2 betas"]
+    floor_camera: Float[Tensor, "windows 2 3"]
+    present: Float[Tensor, "windows 2"]
+    """1 where there is an overlapping neighbour."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WindowData:
     """Windows side by side; shorter ones are padded by repeating their last frame."""
 
@@ -39,6 +52,8 @@ class WindowData:
     floor_camera: Float[Tensor, "windows 3"]
     """Observed floor: unit normal times offset."""
     K: Float[Tensor, "3 3"]
+    neighbours: NeighbourTargets | None = None
+    """Set when the windows' neighbours are not among them."""
 
     @property
     def num_frames(self) -> Float[Tensor, " windows"]:
@@ -59,6 +74,7 @@ class WindowData:
             frames_used=self.frames_used[:, :num_frames],
             lengths=self.lengths.clamp(max=num_frames),
             overlaps=torch.zeros_like(self.overlaps),
+            neighbours=None,
         )
 
     def with_points(self, choice: Int[Tensor, " chosen"] | None) -> WindowData:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from pipelines.bodies.files import BodyFiles
 from pipelines.bodies.model import load_smplh
 from pipelines.fitting.prediction import FitModels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from pipelines.fitting.objective import StageObjective
 from pipelines.fitting.prediction import FitModels, first_state, start_motion
 from pipelines.fitting.settings import HumorSettings, StageSettings
