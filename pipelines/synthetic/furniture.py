@@ -7,7 +7,7 @@ A block stands on the floor; its x axis is the side it is used from. Seats and b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,10 @@ Kind = Literal["seat", "table", "bed"]
 CONTACT_DEPTH_M = 0.002
 """How far the resting skin is let into the furniture."""
 _CLEARANCE_M = 0.006
+_TOLERATED_M: Final[dict[Kind, float]] = {"seat": 0.004, "table": 0.004, "bed": 0.005}
+"""Skin this far below the top face does not push the edge away: beds carry limbs too."""
+_RIM_M = 0.02
+"""Skin closer than this to the edge does not rest on the block."""
 _BACKREST_M = 0.1
 
 
@@ -78,23 +82,21 @@ def fit_block(
         touching: frames in which they do.
     """
     local = block_axes(plan, vertices)
-    side = -1.0 if plan.kind == "table" else 1.0
-    inside = _inside(plan, local[touching][:, resting], plan.front_m - 0.02 * side, side)
-    height = float(np.where(inside, local[touching][:, resting, 2], np.inf).min()) + CONTACT_DEPTH_M
-    in_the_way = (local[..., 2] < height - 2 * CONTACT_DEPTH_M) & _beside(plan, local)
-    if side > 0:
-        front = min(
-            plan.front_m, float(np.where(in_the_way, local[..., 0], np.inf).min()) - _CLEARANCE_M
-        )
-        rear = front - plan.depth_m
+    carried = local[touching][:, resting]
+    edge, height = plan.front_m, _top(plan, carried, plan.front_m)
+    for _ in range(3):  # what rests on the block depends on its edge, and the edge on its height
+        moved = _edge(plan, local, height)
+        top = _top(plan, carried, moved)
+        if not np.isfinite(top):  # a limb a little too low must not take the whole block away
+            break
+        edge, height = moved, top
+    if plan.kind == "table":
+        front, rear = edge + plan.depth_m, edge
+    else:
+        front, rear = edge, edge - plan.depth_m
         if plan.backrest:
             above = (local[..., 2] > height + 0.02) & _beside(plan, local)
             rear = float(np.where(above, local[..., 0], np.inf).min()) + CONTACT_DEPTH_M
-    else:
-        rear = max(
-            plan.front_m, float(np.where(in_the_way, local[..., 0], -np.inf).max()) + _CLEARANCE_M
-        )
-        front = rear + plan.depth_m
     middle, c, s = 0.5 * (front + rear), np.cos(plan.yaw_rad), np.sin(plan.yaw_rad)
     centre = np.array(plan.origin_xy_m) + np.array(
         [c * middle - s * plan.shift_y_m, s * middle + c * plan.shift_y_m]
@@ -137,7 +139,18 @@ def _beside(plan: BlockPlan, local: Float[np.ndarray, "*batch 3"]) -> Bool[np.nd
     return np.abs(local[..., 1] - plan.shift_y_m) < plan.width_m / 2 + _CLEARANCE_M
 
 
-def _inside(
-    plan: BlockPlan, local: Float[np.ndarray, "*batch 3"], front: float, side: float
-) -> Bool[np.ndarray, "*batch"]:
-    return _beside(plan, local) & (side * (front - local[..., 0]) > 0)
+def _top(plan: BlockPlan, resting: Float[np.ndarray, "frames ids 3"], edge: float) -> float:
+    """Height of the top face: let into the lowest skin over the block."""
+    side = -1.0 if plan.kind == "table" else 1.0
+    over = _beside(plan, resting) & (side * (edge - resting[..., 0]) > _RIM_M)
+    return float(np.where(over, resting[..., 2], np.inf).min()) + CONTACT_DEPTH_M
+
+
+def _edge(plan: BlockPlan, local: Float[np.ndarray, "frames verts 3"], height: float) -> float:
+    """The edge towards the person: as planned, or where it clears everything below the top."""
+    in_the_way = (local[..., 2] < height - _TOLERATED_M[plan.kind]) & _beside(plan, local)
+    if plan.kind == "table":
+        furthest = float(np.where(in_the_way, local[..., 0], -np.inf).max())
+        return max(plan.front_m, furthest + _CLEARANCE_M)
+    nearest = float(np.where(in_the_way, local[..., 0], np.inf).min())
+    return min(plan.front_m, nearest - _CLEARANCE_M)

@@ -13,8 +13,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-Vectors = Float[np.ndarray, "*batch 3"]
-Rotmats = Float[np.ndarray, "*batch 3 3"]
+Vectors = Float[np.ndarray, "... 3"]
+"""Any batch axes; they broadcast."""
+Rotmats = Float[np.ndarray, "... 3 3"]
+Angles = float | Float[np.ndarray, "..."]
+"""One for all, or one per batch entry."""
 
 _TINY = 1e-9
 
@@ -46,7 +49,7 @@ def apply(rotmats: Rotmats, vectors: Vectors) -> Vectors:
     return (rotmats @ vectors[..., None])[..., 0]
 
 
-def rotmat_about(axis: Float[np.ndarray, "3"] | Vectors, angle_rad: Float[np.ndarray, "..."]) -> Rotmats:
+def rotmat_about(axis: Vectors, angle_rad: Angles) -> Rotmats:
     """Right-handed turn about an axis (one for all, or one per angle)."""
     angle = np.asarray(angle_rad, np.float64)
     x, y, z = np.moveaxis(np.broadcast_to(unit(np.asarray(axis, np.float64)), (*angle.shape, 3)), -1, 0)
@@ -66,13 +69,13 @@ def rotmat_to_rotvec(rotmat: Rotmats) -> Vectors:
     return Rotation.from_matrix(rotmat.reshape(-1, 3, 3)).as_rotvec().reshape(rotmat.shape[:-1])
 
 
-def fraction_of(rotmat: Rotmats, fraction: float | Float[np.ndarray, "..."]) -> Rotmats:
+def fraction_of(rotmat: Rotmats, fraction: Angles) -> Rotmats:
     """The same turn carried out only in part."""
     share = np.asarray(fraction, np.float64)
     return rotvec_to_rotmat(rotmat_to_rotvec(rotmat) * share[..., None])
 
 
-def blend(first: Rotmats, second: Rotmats, weight: Float[np.ndarray, "..."]) -> Rotmats:
+def blend(first: Rotmats, second: Rotmats, weight: Angles) -> Rotmats:
     """Shortest way from `first` (weight 0) to `second` (weight 1)."""
     return first @ fraction_of(np.swapaxes(first, -1, -2) @ second, weight)
 
@@ -88,7 +91,7 @@ def smallest_rotation(source: Vectors, target: Vectors) -> Rotmats:
     return rotmat_about(np.where(opposite, fallback, axis), angle)
 
 
-def angle_about(axis: Vectors, source: Vectors, target: Vectors) -> Float[np.ndarray, "..."]:
+def angle_about(axis: Vectors, source: Vectors, target: Vectors) -> Angles:
     """Signed angle about `axis` that brings `source` closest to `target`."""
     n = unit(axis)
     a = source - (source * n).sum(-1, keepdims=True) * n

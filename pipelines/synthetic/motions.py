@@ -67,7 +67,7 @@ class MotionClip:
     furniture: tuple[FurnitureNeed, ...]
     source: str
     """CMU clip, or "procedural"."""
-    frame_rate_hz: int = FRAME_RATE_HZ
+    frame_rate_hz: float = FRAME_RATE_HZ
 
 
 def make_motion(

@@ -61,7 +61,10 @@ class SkinRegions:
     """Vertex ids by rest pose."""
 
     trunk: Int[np.ndarray, " trunk"]
-    """Trunk, buttocks and upper thighs: what rests on seats and beds."""
+    """Trunk without the head, buttocks and upper thighs: what rests on seats and beds."""
+    chest: Int[np.ndarray, " chest"]
+    """The part of it above the middle of the spine."""
+    head: Int[np.ndarray, " head"]
     hands: tuple[Int[np.ndarray, " left"], Int[np.ndarray, " right"]]
     forearms: tuple[Int[np.ndarray, " left_arm"], Int[np.ndarray, " right_arm"]]
     """From the elbow to the finger tips."""
@@ -214,10 +217,13 @@ def _measure_foot(
 
 def _regions(joints: Float[np.ndarray, "22 3"], vertices: Float[np.ndarray, "verts 3"]) -> SkinRegions:
     knee_y, hip_y = joints[KNEE[0], 1], joints[HIP[0], 1]
-    above_knees = vertices[:, 1] > hip_y + 0.6 * (knee_y - hip_y)
+    middle = np.abs(vertices[:, 0]) < joints[SHOULDER[0], 0]
+    headless = middle & (vertices[:, 1] < joints[NECK, 1])
     below_hips = vertices[:, 1] < hip_y + 0.5 * (knee_y - hip_y)
     return SkinRegions(
-        trunk=np.flatnonzero(above_knees & (np.abs(vertices[:, 0]) < joints[SHOULDER[0], 0])),
+        trunk=np.flatnonzero(headless & (vertices[:, 1] > hip_y + 0.6 * (knee_y - hip_y))),
+        chest=np.flatnonzero(headless & (vertices[:, 1] > joints[SPINE[1], 1])),
+        head=np.flatnonzero(middle & (vertices[:, 1] > joints[HEAD, 1])),
         hands=(
             np.flatnonzero(vertices[:, 0] > joints[WRIST[0], 0]),
             np.flatnonzero(vertices[:, 0] < joints[WRIST[1], 0]),

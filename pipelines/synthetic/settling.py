@@ -19,6 +19,7 @@ from pipelines.synthetic.skin import posed_vertices, smplh_parameters, smplx_par
 _RESTING = 0.99
 _HOVER_M = 0.002
 """Limbs that do not rest are kept this far above the furniture."""
+_SPINE_LEVER_M, _NECK_LEVER_M = 0.35, 0.3
 _ROUNDS = {"seat": 2, "bed": 4}
 
 
@@ -115,6 +116,7 @@ def _brought_to_rest(
     pelvis[:, 2] += gaussian_filter1d(support.trunk * (top - low), 1.0, mode="nearest")
     if plan.kind == "seat":
         return replace(performance, pelvis=pelvis)
+    spine, head = _laid_back(rig, performance, vertices, top, support)
     legs = [
         _raised_leg(rig, plan, performance.legs[side], vertices[:, rig.regions.legs[side]], top, support)
         for side in SIDES
@@ -123,7 +125,36 @@ def _brought_to_rest(
         _raised_arm(plan, performance.arms[side], vertices[:, rig.regions.forearms[side]], top)
         for side in SIDES
     ]
-    return replace(performance, pelvis=pelvis, legs=(legs[0], legs[1]), arms=(arms[0], arms[1]))
+    return replace(
+        performance,
+        pelvis=pelvis,
+        spine=spine,
+        head=head,
+        legs=(legs[0], legs[1]),
+        arms=(arms[0], arms[1]),
+    )
+
+
+def _laid_back(
+    rig: BodyRig,
+    performance: Performance,
+    vertices: Float[np.ndarray, "frames verts 3"],
+    top_m: float,
+    support: Support,
+) -> tuple[Float[np.ndarray, "frames 3"], Float[np.ndarray, "frames 3"]]:
+    """On the back, spine and neck stretch until shoulders and head touch; never lower than that."""
+    supine = support.legs * np.clip((performance.pelvis_rotation[:, 2, 2] - 0.7) / 0.25, 0, 1)
+    spine, head = performance.spine.copy(), performance.head.copy()
+    for angles, region, lever_m in (
+        (spine, rig.regions.chest, _SPINE_LEVER_M),
+        (head, rig.regions.head, _NECK_LEVER_M),
+    ):
+        gap = vertices[:, region, 2].min(axis=1) - top_m
+        raised = maximum_filter1d(np.maximum(-gap, 0.0), 3)
+        bend = (supine * np.maximum(gap, 0.0) - 2 * raised) / lever_m
+        bend = gaussian_filter1d(bend, 2.0, mode="nearest")
+        angles[:, 0] = np.maximum(angles[:, 0] - bend, -0.35)
+    return spine, head
 
 
 def _raised_leg(
@@ -144,7 +175,8 @@ def _raised_arm(
     plan: BlockPlan, goal: ArmGoal, skin: Float[np.ndarray, "frames verts 3"], top_m: float
 ) -> ArmGoal:
     missing = _missing_height(plan, skin, top_m, np.zeros(len(skin)))
-    lift = goal.lift_m + gaussian_filter1d(maximum_filter1d(missing, 5), 1.5, mode="nearest")
+    # The elbow rises only in part with the wrist.
+    lift = goal.lift_m + 1.3 * gaussian_filter1d(maximum_filter1d(missing, 7), 2.5, mode="nearest")
     return replace(goal, lift_m=lift)
 
 

@@ -23,7 +23,7 @@ from pipelines.synthetic.rig import PELVIS, WORLD_FROM_REST, WORLD_UP
 HELD_OUT_SUBJECTS: Final = ("02", "10", "32", "43", "49", "55")
 """CMU subjects seen in the embedded recordings only; the motion prior is trained on the others."""
 
-FRAME_RATE_HZ: Final = 30
+FRAME_RATE_HZ: Final = 30.0
 
 _FILE = Path(__file__).parent / "mocap" / "cmu_walks.npz"
 _CROSS_FADE = 8

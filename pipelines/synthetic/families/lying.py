@@ -78,7 +78,7 @@ def swing_onto_bed(ch: Choreography, pose: SeatPose, head_to: float, seconds: fl
     ch.lean.move(begin, begin + 0.6 * seconds, [0.0, 0.0])
     ch.spine.hold(begin)
     ch.spine.key(begin + 0.45 * seconds, [0.35, -0.12 * head_to, 0.1 * head_to])
-    ch.spine.key(end, [0.02, 0.0, 0.0])
+    ch.spine.key(end, [0.0, 0.0, 0.0])
     ch.head.hold(begin)
     ch.head.key(begin + 0.5 * seconds, [0.3, 0.0, 0.0])
     ch.head.key(end + 0.15, [-0.05, 0.0, 0.0])

@@ -43,8 +43,7 @@ def stool_sit(ch: Choreography, duration_s: float) -> Sequence[BlockPlan]:
     begin = ch.time_s
     sit_down(ch, pose, ch.rng.uniform(1.1, 2.2), np.deg2rad(ch.rng.uniform(30, 58)))
     seated = ch.time_s
-    if ch.rng.uniform() < 0.7:
-        hands_to_thighs(ch, pose, begin + ch.rng.uniform(0.2, 0.8), seated + ch.rng.uniform(0.1, 0.6))
+    hands_to_thighs(ch, pose, begin + ch.rng.uniform(0.2, 0.8), seated + ch.rng.uniform(0.0, 0.2))
     ch.wait(0.5)
     block = seat_block(ch, seated + 0.1, duration_s, 0.5, 0.4)
     _lean_about(ch, pose, max(ch.time_s, duration_s - ch.rng.choice([0.0, 3.0])))
