@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,7 @@ BODY_JOINTS: Final = slice(1, 22)
 """The joints whose rotation comes from the pose prior."""
 
 
+@runtime_checkable
 class PoseDecoder(Protocol):
     """A pose prior whose 32 latent numbers are standard normal a priori (VPoser)."""
 

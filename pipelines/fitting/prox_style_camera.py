@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,8 +11,7 @@ from torch import Tensor
 
 from pipelines.bodies.smplx_model import SmplxBody
 from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS, PoseDecoder, pose_frames
-from pipelines.fitting.prox_style_energies import TORSO_KEYPOINTS, camera_energy
-from pipelines.fitting.prox_style_lbfgs import minimise_lbfgs
+from pipelines.fitting.prox_style_energies import TORSO_KEYPOINTS, camera_residuals
 from pipelines.fitting.prox_style_objective import FrameData
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 
@@ -23,6 +23,10 @@ OFFICIAL_START = (0.0, 0.0, 0.0)
 """PROX starts head down, facing away."""
 _LEAST_TORSO_POINTS = 3
 _SHOULDERS = (2, 5)
+_MOST_STEPS = 60
+_MOST_DAMPING = 1e6
+_LEAST_CURVATURE = 1e-3
+_SETTLED = 1e-5
 
 
 def torso_points(data: FrameData) -> Float[Tensor, "frames 118"]:
@@ -60,48 +64,55 @@ def camera_stage(
 ) -> Float[Tensor, "frames 91"]:
     """Orientation and translation of the mean body from hips and shoulders; the rest stays zero."""
     parameters = data.initial_transl.new_zeros(len(data), NUM_PARAMETERS)
-    parameters[:, COLUMNS["global_orient"]] = parameters.new_tensor(start)
-    parameters[:, COLUMNS["transl"]] = data.initial_transl
+    orient, transl = COLUMNS["global_orient"], COLUMNS["transl"]
+    parameters[:, orient] = parameters.new_tensor(start)
+    parameters[:, transl] = data.initial_transl
     seen = torso_points(data)
     # The mean body is rigid: pose it once, then only turn and move its keypoints.
     at_rest = pose_frames(parameters.new_zeros(1, NUM_PARAMETERS), body, prior)
     pelvis, keypoints = at_rest.places_camera[0, 0], at_rest.keypoints_camera[0]
-    for frame in torch.nonzero(seen.sum(dim=1))[:, 0].tolist():
-        parameters[frame] = _fit_rigid(
-            parameters[frame], keypoints - pelvis, pelvis, data, seen, frame, depth_weight
-        )
-    return parameters
 
-
-def _fit_rigid(
-    parameters: Float[Tensor, "91"],
-    keypoints_from_pelvis: Float[Tensor, "118 3"],
-    pelvis: Float[Tensor, "3"],
-    data: FrameData,
-    seen: Float[Tensor, "frames 118"],
-    frame: int,
-    depth_weight: float,
-) -> Float[Tensor, "91"]:
-    row = slice(frame, frame + 1)
-
-    def evaluate(point: Float[Tensor, " numbers"]) -> tuple[float, Float[Tensor, " numbers"]]:
-        leaf = point.detach().requires_grad_()
-        orient, transl = leaf[None, :3], leaf[None, 3:]
-        turned = keypoints_from_pelvis @ rotvec_to_rotmat(orient).mT + pelvis + transl[:, None]
-        energy = camera_energy(
-            turned,
-            data.keypoints_px[row],
-            seen[row],
-            transl,
-            data.initial_transl[row],
+    def residuals(point: Float[Tensor, "frames 6"]) -> Float[Tensor, "frames 9"]:
+        turned = (keypoints - pelvis) @ rotvec_to_rotmat(point[:, :3]).mT + pelvis
+        return camera_residuals(
+            turned + point[:, None, 3:],
+            data.keypoints_px,
+            seen,
+            point[:, 3:],
+            data.initial_transl,
             data.K,
             depth_weight,
         )
-        (gradient,) = torch.autograd.grad(energy.sum(), leaf)
-        return energy.item(), gradient
 
-    orient, transl = COLUMNS["global_orient"], COLUMNS["transl"]
-    best = minimise_lbfgs(torch.cat([parameters[orient], parameters[transl]]), evaluate)
-    result = parameters.clone()
-    result[orient], result[transl] = best[:3], best[3:]
-    return result
+    best = _least_squares(torch.cat([parameters[:, orient], parameters[:, transl]], dim=1), residuals)
+    enough = seen.any(dim=1)
+    parameters[enough, orient] = best[enough, :3]
+    parameters[enough, transl] = best[enough, 3:]
+    return parameters
+
+
+def _least_squares(
+    start: Float[Tensor, "frames 6"],
+    residuals: Callable[[Float[Tensor, "frames 6"]], Float[Tensor, "frames 9"]],
+) -> Float[Tensor, "frames 6"]:
+    """Levenberg-Marquardt, every frame with its own damping, until no frame's energy falls."""
+    point, damping = start.detach(), start.new_full((len(start),), 1e-2)
+    identity = torch.eye(start.shape[1], dtype=start.dtype)
+    for _ in range(_MOST_STEPS):
+        leaf = point.requires_grad_()
+        value = residuals(leaf)
+        rows = [torch.autograd.grad(r.sum(), leaf, retain_graph=True)[0] for r in value.unbind(1)]
+        jacobian, value, point = torch.stack(rows, dim=1), value.detach(), point.detach()
+        matrix = jacobian.mT @ jacobian
+        scale = matrix.diagonal(dim1=1, dim2=2) + _LEAST_CURVATURE
+        damped = matrix + (damping[:, None] * scale)[..., None] * identity
+        step = -torch.linalg.solve(damped, (jacobian.mT @ value[..., None]))[..., 0]
+        energy = value.square().sum(1)
+        found = residuals(point + step).square().sum(1)
+        better = found < energy
+        point = torch.where(better[:, None], point + step, point)
+        settled = torch.where(better, energy - found <= _SETTLED * energy, damping > _MOST_DAMPING)
+        if bool(settled.all()):
+            break
+        damping = torch.where(better, damping * 0.3, damping * 5).clamp(min=1e-6)
+    return point

@@ -300,16 +300,24 @@ def point_jacobian(
     """Motion of every point per unit of every parameter; pose correctives left out."""
     vertices = posed.vertices_camera[:, points.vertex_ids]
     places = torch.cat([posed.places_camera, vertices], dim=1)
-    moments = torch.linalg.cross(turns, posed.places_camera[..., None].expand_as(turns), dim=2)
+    moments = _cross(turns, posed.places_camera)
     num_frames, num_joints = turns.shape[:2]
     both = torch.cat([turns, moments], dim=2).reshape(num_frames, num_joints, -1)
     moved = (points.subtree @ both).unflatten(2, (6, NUM_PARAMETERS))
-    turn, moment = moved[:, :, :3], moved[:, :, 3:]
-    jacobian = torch.linalg.cross(turn, places[..., None].expand_as(turn), dim=2) - moment
+    jacobian = _cross(moved[:, :, :3], places).sub_(moved[:, :, 3:])
     shape = slice(COLUMNS["betas"].start, COLUMNS["expression"].stop)
     jacobian[..., shape] = _shape_jacobian(points, posed, body)
     jacobian[..., COLUMNS["transl"]] = torch.eye(3).to(jacobian)
     return jacobian
+
+
+def _cross(
+    columns: Float[Tensor, "frames points 3 91"], vectors: Float[Tensor, "frames points 3"]
+) -> Float[Tensor, "frames points 3 91"]:
+    # torch.linalg.cross is several times slower along an inner dimension.
+    a, b, c = columns.unbind(2)
+    x, y, z = vectors[..., None].unbind(2)
+    return torch.stack([b * z - c * y, c * x - a * z, a * y - b * x], dim=2)
 
 
 def _shape_jacobian(

@@ -183,7 +183,7 @@ def _lengths_at(
     return normal_lengths[x, y, z]
 
 
-def camera_energy(
+def camera_residuals(
     joints_camera: Float[Tensor, "frames 118 3"],
     keypoints_px: Float[Tensor, "frames 118 2"],
     seen: Float[Tensor, "frames 118"],
@@ -191,8 +191,10 @@ def camera_energy(
     initial_transl: Float[Tensor, "frames 3"],
     K: Float[Tensor, "3 3"],
     depth_weight: float,
-) -> Float[Tensor, " frames"]:
-    """Camera stage: squared pixel errors of hips and shoulders, and the depth held to its start.
+) -> Float[Tensor, "frames 9"]:
+    """Camera stage: pixel errors of hips and shoulders, and the depth held to its start.
+
+    The stage minimises the plain sum of their squares: no confidence, no robust function.
 
     Args:
         joints_camera: joints in keypoint order, metres.
@@ -202,9 +204,9 @@ def camera_energy(
         transl: the body's translation (not its pelvis).
         initial_transl: mean of the person's depth points.
         K: colour intrinsics, pixels.
-        depth_weight: squared.
+        depth_weight: squared in the energy.
     """
     torso = list(TORSO_KEYPOINTS)
     error_px = keypoints_px[:, torso] - project_pinhole(joints_camera[:, torso], K)
-    reprojection = (seen[:, torso] * error_px.square().sum(-1)).sum(-1)
-    return reprojection + depth_weight**2 * (transl[:, 2] - initial_transl[:, 2]).square()
+    depth = depth_weight * (transl[:, 2:] - initial_transl[:, 2:])
+    return torch.cat([(seen[:, torso, None] * error_px).flatten(1), depth], dim=1)

@@ -1,7 +1,7 @@
 """PROX's own optimiser: L-BFGS with strong Wolfe line search, frame by frame.
 
 `torch.optim.LBFGS` with these options takes the same steps as PROX's copy of it. This is the reference
-that the faster solver is compared with, and the optimiser of the small camera stage.
+that the faster solver is compared with.
 
 Source: prox `optimizers/lbfgs_ls.py`, `fitting.py` (`run_fitting`).
 """

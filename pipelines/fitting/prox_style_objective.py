@@ -109,7 +109,8 @@ class Objective:
         self._faces = body.faces.numpy()
         num_vertices = len(body.skinning.template)
         self._contact_faces = faces_touching(body.faces, sets.contact_ids, num_vertices)
-        self._searches = [NearestInScene(scene.contact) for _ in range(len(data))]
+        share = settings.contact_search_share
+        self._searches = [NearestInScene(scene.contact, share) for _ in range(len(data))]
         self._visible: list[Int[np.ndarray, " visible"]] = [np.zeros(0, np.int64)] * len(data)
         self._seen_at: list[Float[np.ndarray, "verts 3"] | None] = [None] * len(data)
         self.num_evaluations = np.zeros(len(data), np.int64)
@@ -122,7 +123,7 @@ class Objective:
             with torch.no_grad():
                 vertices = pose_frames(parameters[rows], self.body, self.prior).vertices_camera
             for frame, body in zip(frames[rows], vertices.numpy(), strict=True):
-                self._update_one(frame, body)
+                self._update_one(int(frame), body)
 
     def _update_one(self, frame: int, body: Float[np.ndarray, "verts 3"]) -> None:
         seen_at = self._seen_at[frame]
@@ -240,10 +241,13 @@ class Objective:
             scan, visible = self.data.scans[frame], self._visible[frame]
             if len(visible) == 0:
                 continue
-            below_head = visible[~self.sets.is_head[visible]]
             s2m.append((row, scan_pairs(body, visible, scan), scan.points_camera, scan.weight))
-            targets = scan.points_camera[body_pairs(body, below_head, scan)]
-            m2s.append((row, below_head, targets, 1.0))
+            below_head = visible[~self.sets.is_head[visible]]
+            stride = max(1, len(below_head) // self.settings.num_body_vertices)
+            some = below_head[::stride]
+            if len(some):
+                targets = scan.points_camera[body_pairs(body, some, scan)]
+                m2s.append((row, some, targets, len(below_head) / len(some)))
         contact = None
         if stage.contact > 0:
             contact = contact_pairs(

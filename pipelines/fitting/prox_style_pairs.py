@@ -21,8 +21,6 @@ from pipelines.geometry.meshes import RayCaster, vertex_normals
 from pipelines.records import SceneScan
 
 _RAY_START_M = 1e-3
-_REMEMBERED = 16
-"""Scene vertices remembered per contact vertex."""
 
 
 def visible_vertices(
@@ -30,12 +28,17 @@ def visible_vertices(
 ) -> Bool[np.ndarray, " verts"]:
     """True where the ray from 1 mm above a vertex to the camera meets no triangle of the body.
 
-    Only the body hides itself: furniture, the image border and the normal play no part.
+    Only the body hides itself: furniture, the image border and the normal play no part. Rays are cast
+    against the triangles that face the camera: a ray that crosses a closed surface leaves it through
+    one of them.
     Source: MPI-IS/mesh `visibility_compute` as PROX calls it (camera at the origin).
     """
     vertices = vertices_camera.astype(np.float64)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    towards = np.einsum("ij,ij->i", np.cross(b - a, c - a), a) < 0
     to_camera = -vertices / np.linalg.norm(vertices, axis=-1, keepdims=True)
-    return ~RayCaster(vertices, faces).any_hit(vertices + _RAY_START_M * to_camera, to_camera)
+    caster = RayCaster(vertices, faces[towards])
+    return ~caster.any_hit(vertices + _RAY_START_M * to_camera, to_camera)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +65,8 @@ def scan_pairs(
     scan: ScanPoints,
 ) -> Int[np.ndarray, " points"]:
     """Nearest visible vertex (head included) of every person point."""
-    _, nearest = cKDTree(vertices_camera[visible_ids]).query(scan.points_camera)
+    tree = cKDTree(vertices_camera[visible_ids], compact_nodes=False, balanced_tree=False)
+    _, nearest = tree.query(scan.points_camera)
     return visible_ids[nearest]
 
 
@@ -90,45 +94,34 @@ class ContactScene:
 
 
 class NearestInScene:
-    """Exact nearest scene vertex of points that move little from one call to the next.
+    """Nearest scene vertex of points that move little from one call to the next.
 
-    The first nearest vertices of each point are remembered. As long as one of them is closer than the
-    furthest of them was, less the way the point has moved, no other vertex can be the nearest.
+    The answer for a point is kept until the point has moved by more than a share of its distance, and
+    is searched for with the same tolerance: it is at most (1 + share)^3 times as far as the nearest
+    vertex. Where contact acts, within some centimetres, that is less than the scan's own noise; far
+    from any surface, where the term is saturated, it saves nearly all of the searching.
     """
 
-    def __init__(self, scene: ContactScene) -> None:
-        self._scene = scene
+    def __init__(self, scene: ContactScene, share: float) -> None:
+        self._scene, self._share = scene, share
         self._asked: Float[np.ndarray, "points 3"] = np.zeros((0, 3))
-        self._candidates: Int[np.ndarray, "points near"] = np.zeros((0, 0), np.int64)
         self._reach: Float[np.ndarray, " points"] = np.zeros(0)
+        self._nearest: Int[np.ndarray, " points"] = np.zeros(0, np.int64)
 
     def query(self, points_world: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, " points"]:
         """Index of the nearest scene vertex of every point; their number must not change."""
         if len(self._asked) == 0:
             self._asked = np.full_like(points_world, np.inf)
-            self._candidates = np.zeros((len(points_world), _REMEMBERED), np.int64)
-            self._reach = np.zeros(len(points_world))
+            self._reach = np.full(len(points_world), -1.0)
+            self._nearest = np.zeros(len(points_world), np.int64)
         moved = np.linalg.norm(points_world - self._asked, axis=1)
-        column, distance = self._nearest_candidate(points_world)
-        stale = ~(distance <= self._reach - moved)
+        stale = ~(moved <= self._reach)
         if stale.any():
-            count = min(_REMEMBERED, len(self._scene.vertices_world))
-            ranks = np.arange(1, count + 1)
-            distances, found = map(np.asarray, self._scene.tree.query(points_world[stale], k=ranks))
+            distance, found = self._scene.tree.query(points_world[stale], eps=self._share)
             self._asked[stale] = points_world[stale]
-            self._candidates[stale, :count] = found
-            self._candidates[stale, count:] = found[:, :1]
-            self._reach[stale] = distances[:, -1] if count == _REMEMBERED else np.inf
-            column[stale] = 0
-        return self._candidates[np.arange(len(points_world)), column]
-
-    def _nearest_candidate(
-        self, points_world: Float[np.ndarray, "points 3"]
-    ) -> tuple[Int[np.ndarray, " points"], Float[np.ndarray, " points"]]:
-        apart = self._scene.vertices_world[self._candidates] - points_world[:, None]
-        squared = np.einsum("pnk,pnk->pn", apart, apart)
-        column = squared.argmin(axis=1)
-        return column, np.sqrt(squared[np.arange(len(column)), column])
+            self._reach[stale] = self._share * np.asarray(distance)
+            self._nearest[stale] = found
+        return self._nearest.copy()
 
 
 def faces_touching(

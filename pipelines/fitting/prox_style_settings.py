@@ -88,22 +88,20 @@ class ProxStyleSolverSettings(Settings):
     """How a stage is minimised. Same energies and stages whichever method."""
 
     method: Literal["gauss_newton", "lbfgs"] = "gauss_newton"
-    """`gauss_newton`: damped Gauss-Newton steps on the exact energy and gradient. `lbfgs`: PROX's own
-    optimiser, one L-BFGS with strong Wolfe line search per frame; the reference, many times slower."""
-    iterations: int = Field(10, ge=1)
+    """`gauss_newton`: damped quasi-Newton steps from the Gauss-Newton matrix, on the exact energy and
+    gradient. `lbfgs`: PROX's own optimiser, one L-BFGS with strong Wolfe line search per frame; the
+    reference, many times slower."""
+    iterations: int = Field(20, ge=1)
     """Steps per round, tried or taken; a frame that has converged takes fewer."""
-    rounds: int = Field(2, ge=1)
+    rounds: int = Field(1, ge=1)
     """Rounds per stage at most; the visible set is brought up to date at the start of each."""
-    last_rounds: int = Field(4, ge=1)
+    last_rounds: int = Field(3, ge=1)
     """Rounds of the last stage at most."""
     tolerance: float = Field(1e-3, gt=0)
     """A round of a frame ends after two steps in a row that lower its energy by a smaller share; a stage
     after a round that does."""
     last_tolerance: float = Field(1e-4, gt=0)
     """The same for the last stage, whose result is kept; the others only lead to it."""
-    fast_share: float = Field(0.02, ge=0)
-    """Steps that lower the energy by more than this share are followed by a new Gauss-Newton matrix;
-    after others the old one is brought up to date by the change of the gradient (BFGS)."""
     anchors: int = Field(400, ge=1)
     """Vertices on which depth and scene forces are gathered for the Gauss-Newton matrix."""
     tangential: float = Field(0.1, ge=0, le=1)
@@ -119,6 +117,8 @@ class ProxStyleSettings(Settings):
     body_to_scan_rho_m: float = Field(0.5, gt=0)
     contact_rho_m: float = Field(0.05, gt=0)
     contact_angle_deg: float = Field(45.0, gt=0, le=90)
+    contact_search_share: float = Field(0.01, ge=0)
+    """Tolerance of the search for the nearest scene vertex, as a share of the distance; 0 = exact."""
     official_hand_slice: bool = True
     """PROX gives the first nine face points (rows 67:76) the hand weight; False ends the hands at 67."""
     bending_exponent_cap: float | None = Field(3.141592653589793, gt=0)
@@ -132,13 +132,14 @@ class ProxStyleSettings(Settings):
     and back turned, the lower energy after `orientation_stages` goes on."""
     orientation_stages: int = Field(4, ge=1)
     screening_stages: int = Field(3, ge=0)
-    """`always` only: after so many stages a start is dropped if it has come to the same orientation as
-    the other, or if its energy is above the other's by more than `screening_margin`."""
-    screening_margin: float = Field(0.2, ge=0)
+    """`always` only: after so many stages the start with the higher energy is dropped where both have
+    come to the same orientation."""
     two_sided_px: float = Field(25.0, ge=0)
     num_points: int = Field(1024, ge=1)
     """Person points per frame; the energy's sum over points is scaled to the full number."""
-    visibility_slack_m: float = Field(0.002, ge=0)
+    num_body_vertices: int = Field(1024, ge=1)
+    """About so many visible vertices enter m2s, every n-th, the sum scaled to all of them."""
+    visibility_slack_m: float = Field(0.004, ge=0)
     """The visible set is found anew when the body has moved by more than this on average."""
     solver: ProxStyleSolverSettings = Field(default_factory=ProxStyleSolverSettings)
     frames_at_once: int = Field(16, ge=1)

@@ -1,5 +1,7 @@
-"""Damped Gauss-Newton for every frame on its own, all frames in step.
+"""Damped quasi-Newton steps for every frame on its own, all frames in step.
 
+A round begins with the Gauss-Newton matrix; every further gradient, of rejected steps too, corrects it
+(BFGS), which brings in what it leaves out: the bends of the pose decoder and of the robust functions.
 Every frame has its own damping, accepts or rejects its own steps and ends when it has converged; frames
 only share the batch they are evaluated in.
 """
@@ -18,12 +20,13 @@ from pipelines.fitting.prox_style_curvature import Curvature
 from pipelines.fitting.prox_style_objective import Objective
 from pipelines.fitting.prox_style_settings import ProxStyleSolverSettings, StageWeights
 
-_FIRST_DAMPING = 1e-2
+_FIRST_DAMPING = 0.1
 _LEAST_DAMPING = 1e-5
 _MOST_DAMPING = 1e6
 _LEAST_CURVATURE = 1.0
 """Added to the diagonal the damping multiplies: eye poses have no prior and may have no curvature."""
 _STEPS_TO_CONVERGE = 2
+_EVENLY_DAMPED = ("latent", "left_hand_pose", "right_hand_pose")
 
 
 @dataclass(slots=True, eq=False)
@@ -131,10 +134,6 @@ class GaussNewton:
         kept = rows[better.numpy()]
         state.parameters[kept] = trial[better]
         state.energy[kept], state.gradient[kept] = found.energy[better], found.gradient[better]
-        fast = better & (decrease > self._settings.fast_share * found.energy.abs())
-        if fast.any():
-            hessian = self._curvature.matrices(trial, frames[rows], stage, found)
-            state.hessian[rows[fast.numpy()]] = hessian[fast]
 
     def _linearise(
         self,
@@ -163,7 +162,12 @@ def _damped_step(
         held = COLUMNS["transl"]
         matrix[:, held], matrix[:, :, held], slope[:, held] = 0.0, 0.0, 0.0
     diagonal = matrix.diagonal(dim1=1, dim2=2)
-    damped = matrix + torch.diag_embed(damping[:, None].double() * (diagonal + _LEAST_CURVATURE))
+    scale = diagonal + _LEAST_CURVATURE
+    for name in _EVENLY_DAMPED:
+        # Nonlinear variables: a direction without curvature here must not become a huge step.
+        columns = COLUMNS[name]
+        scale[:, columns] = scale[:, columns].maximum(scale[:, columns].mean(dim=1, keepdim=True))
+    damped = matrix + torch.diag_embed(damping[:, None].double() * scale)
     factor, failed = torch.linalg.cholesky_ex(damped)
     usable = failed == 0
     factor = torch.where(usable[:, None, None], factor, torch.eye(NUM_PARAMETERS, dtype=torch.float64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from pipelines.fitting.prox_style_settings import ProxStyleSettings, StageWeight
 from pipelines.fitting.prox_style_solver import GaussNewton
 from pipelines.geometry.rotations import rotvec_to_rotmat
 
-_SAME_ORIENTATION_DEG = 20.0
+_SAME_ORIENTATION_DEG = 15.0
 
 
+@runtime_checkable
 class StageSolver(Protocol):
     """A way to minimise one stage."""
 
@@ -116,16 +117,14 @@ class _Tries:
             parameters[frames] = rows
 
     def screen(self, settings: ProxStyleSettings) -> None:
-        """Drop the worse start where both came to one orientation or its energy is far above."""
-        if settings.screening_stages == 0:
-            return
-        energies = self._energies(settings.stages[settings.screening_stages - 1])
-        rivals = self._alive[0] & self._alive[1]
+        """Drop the worse start where both have come to the same orientation."""
         same = _orientations_apart_deg(*self._parameters) < _SAME_ORIENTATION_DEG
-        for this, other in ((0, 1), (1, 0)):
-            above = energies[this] > energies[other] * (1 + settings.screening_margin)
-            worse = energies[this] > energies[other] if this == 0 else energies[this] >= energies[other]
-            self._alive[this] = self._alive[this] & ~(rivals & (above | (same & worse)))
+        rivals = self._alive[0] & self._alive[1] & same
+        if settings.screening_stages == 0 or not rivals.any():
+            return
+        first, second = self._energies(settings.stages[settings.screening_stages - 1])
+        self._alive[0] = self._alive[0] & ~(rivals & (first > second))
+        self._alive[1] = self._alive[1] & ~(rivals & (first <= second))
 
     def best(self, stage: StageWeights) -> tuple[Float[Tensor, "frames 91"], Int[np.ndarray, " frames"]]:
         """Parameters of the start with the lower energy, and which one that is."""
