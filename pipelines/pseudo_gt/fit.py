@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.artifacts import StageKey, code_version, hash_file, run_stage
 from pipelines.bodies.files import BodyFiles
-from pipelines.bodies.parts import read_contact_parts
+from pipelines.bodies.parts import HEAD_PART, head_vertices_smplx, read_contact_parts
 from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.proxd import write_proxd_recording
 from pipelines.errors import DataInvalid
@@ -121,11 +121,12 @@ def _read_released(job: RecordingJob) -> tuple[list[Path], Mapping[str, Any]]:
 
 def _fit_baseline(job: RecordingJob, key: StageKey) -> tuple[list[Path], Mapping[str, Any]]:
     checkpoint = job.folder / "checkpoints" / f"baseline-{key.content_hash()[:16]}"
+    segments = job.dataset.body_segments()
     fitted = fit_prox_style(
         job.observations,
         job.scene,
         job.files,
-        read_contact_parts(job.dataset.body_segments()),
+        {**read_contact_parts(segments), HEAD_PART: head_vertices_smplx(segments)},
         job.priors.pose,
         job.settings.baseline,
         checkpoint=checkpoint,
