@@ -262,7 +262,7 @@ class Objective:
 
 
 def _one_list(
-    frames: list[tuple[int, Int[np.ndarray, " n"], Float[np.ndarray, "n 3"], float]], like: Tensor
+    frames: list[tuple[int, Int[np.ndarray, " _"], Float[np.ndarray, "_ 3"], float]], like: Tensor
 ) -> VertexPairs:
     if not frames:
         nothing = torch.zeros(0, dtype=torch.int64)

@@ -16,6 +16,7 @@ from pipelines.fitting import prox_style_energies as energies
 from pipelines.fitting.prox_style_energies import VertexPairs
 from pipelines.fitting.prox_style_pairs import (
     ContactScene,
+    NearestInScene,
     ScanPoints,
     body_pairs,
     contact_angles_deg,
@@ -87,11 +88,14 @@ class Toy:
             found.append(SimpleNamespace(visible=ids, s2m=to_body, m2s=to_scan))
             s2m.append(self._list(frame, to_body, points))
             m2s.append(self._list(frame, below_head, points[to_scan]))
+        scene = contact_scene(golden)
+        scene = contact_scene(golden)
         contact = contact_pairs(
             self.vertices_world,
             self.faces,
             torch.as_tensor(golden["in/body/contact_vertex_ids"]),
-            contact_scene(golden),
+            scene,
+            [NearestInScene(scene, share=0.0) for _ in self.vertices],
             angle_deg=45.0,
         )
         return SimpleNamespace(s2m=_join(s2m), m2s=_join(m2s), contact=contact, found=found)
@@ -241,7 +245,8 @@ def test_contact_keeps_the_vertices_prox_keeps(toy: Toy, golden: dict[str, Any])
         pairs = toy.pairs.contact
         kept = golden[f"out/frame{frame}/contact_kept"]
         np.testing.assert_array_equal(pairs.vertex[pairs.frame == frame], ids[kept])
-        nearest = scene.nearest(toy.vertices_world[frame, ids].detach().double().numpy())
+        search = NearestInScene(scene, share=0.0)
+        nearest = search.query(toy.vertices_world[frame, ids].detach().double().numpy())
         np.testing.assert_array_equal(nearest, golden[f"out/frame{frame}/contact_nearest_scene_vertex"])
 
 
@@ -261,7 +266,7 @@ def test_camera_stage_agrees_with_prox(golden: dict[str, Any]) -> None:
             for name in ("trans_estimation", "transl")
         )
         transl.requires_grad_()
-        energy = energies.camera_energy(
+        residuals = energies.camera_residuals(
             joints,
             toy.keypoints[frame : frame + 1],
             torch.ones(1, 118, dtype=torch.float64),
@@ -270,6 +275,7 @@ def test_camera_stage_agrees_with_prox(golden: dict[str, Any]) -> None:
             toy.K,
             100.0,
         )
+        energy = residuals.square().sum(1)
         agree(energy, golden[f"out/camera_stage/frame{frame}/loss"][None])
         grad_joints, grad_transl = torch.autograd.grad(energy.sum(), [toy.joints, transl])
         agree(grad_joints[frame], golden[f"out/camera_stage/frame{frame}/grad_joints"])
