@@ -83,9 +83,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _train_priors(options: argparse.Namespace) -> int:
-    from pipelines.prior_training import PriorTrainingSettings, train_shipped_priors
-
     from pipelines.config import load_settings
+    from pipelines.prior_training import PriorTrainingSettings, train_shipped_priors
 
     settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
     sys.stdout.write(f"{train_shipped_priors(settings)}\n")

@@ -63,7 +63,7 @@ def _build(objective: StageObjective, variables: Variables, evaluation: Evaluati
     windows, frames = variables["trans"].shape[:2]
     response = body_response(objective, evaluation)
     to_pose = _chain_rule(objective, variables, response.places.shape[0])  # (rows, 69, 38)
-    free = [name for name in _FRAME_ORDER if name in objective.stage.free]
+    free: list[str] = [name for name in _FRAME_ORDER if name in objective.stage.free]
     columns = _columns(free)
     to_pose = to_pose[..., columns]
     hessian = data_curvature(objective, evaluation, response)

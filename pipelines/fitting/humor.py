@@ -384,8 +384,8 @@ def cut_frame_variables(
     num_frames = max(run.start + run.length for run in runs)
     owner = np.full(num_frames, -1)
     for index, run in enumerate(runs):
-        inside = owner[run.frames]
-        owner[run.frames] = inside if failed[index] and (inside >= 0).all() else index
+        held = owner[run.frames]
+        owner[run.frames] = held if failed[index] and (held >= 0).all() else index
     starts = np.array([run.start for run in runs])
     length = max(2, *(window.length for window in windows))
     frames = np.stack(

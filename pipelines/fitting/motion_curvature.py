@@ -176,7 +176,7 @@ class _Builder:
         motion = evaluation.prediction.motion
         assert motion is not None
         self.motion: MotionPrediction = motion
-        self.names = [name for name in objective.stage.free if name != "latent_motion"]
+        self.names: list[str] = [name for name in objective.stage.free if name != "latent_motion"]
         self.start = start_response(objective.models, variables, self.names)
         self.windows, self.frames = motion.joints_prior.shape[:2]
         self.columns = self.start.first_state.shape[2]

@@ -76,7 +76,8 @@ class StageObjective:
         chosen = stage.solver.points_per_frame
         available = data.points_camera.shape[2]
         few = chosen is not None and chosen < available
-        self.data = self.full_data.with_points(torch.arange(chosen) if few else None)
+        few_points = torch.arange(chosen) if few and chosen is not None else None
+        self.data = self.full_data.with_points(few_points)
         self.points_factor = available / chosen if few and chosen is not None else 1.0
         self._weights = {term: stage.weights[term] for term in stage.active_terms}
         self._matcher = Matcher()
@@ -115,7 +116,9 @@ class StageObjective:
     def refreshed(self, evaluation: Evaluation) -> Evaluation:
         """The official energy at the place of an evaluation made with frozen constants."""
         inputs = evaluation.inputs.with_constants_of(None)
-        changed = {term: _TERMS[term](inputs) for term in _FROZEN_TERMS if term in self._weights}
+        changed: dict[str, Tensor] = {
+            term: _TERMS[term](inputs) for term in _FROZEN_TERMS if term in self._weights
+        }
         return self._total(inputs, {**evaluation.terms, **changed})
 
     def _total(self, inputs: TermInputs, terms: dict[str, Tensor]) -> Evaluation:
@@ -191,10 +194,12 @@ class TermInputs:
 
     @property
     def data(self) -> WindowData:
+        """What was observed."""
         return self.objective.data
 
     @property
     def motion(self) -> MotionPrediction:
+        """The rolled-out motion; only in stages of kind `motion`."""
         assert self.prediction.motion is not None
         return self.prediction.motion
 

@@ -193,7 +193,7 @@ class Curvature:
 
     def _gather(
         self,
-        total: Float[Tensor, "anchors 9"],
+        total: Float[Tensor, "frames_anchors 9"],
         pairs: VertexPairs,
         curvature: Float[Tensor, " pairs"],
         normals: Float[Tensor, "frames anchors 3"],

@@ -195,7 +195,7 @@ def _require_finite(observations: SequenceObservations) -> None:
     points = np.where(observations.num_points[:, None, None] > 0, observations.points_camera, 0.0)
     wrong = ~np.isfinite(keypoints).all(axis=(1, 2)) | ~np.isfinite(points).all(axis=(1, 2))
     if wrong.any():
-        first = int(wrong.nonzero()[0][0])
+        first = int(np.flatnonzero(wrong)[0])
         raise DataInvalid(
             f"{int(wrong.sum())} frames have keypoints or depth points that are not finite",
             where=f"{observations.recording} frame {observations.frame_names[first]}",

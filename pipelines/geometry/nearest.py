@@ -118,7 +118,8 @@ class FixedTargets:
     def _renew(
         self, queries: Float[Tensor, "queries 3"], rows: Bool[Tensor, " queries"]
     ) -> Int[Tensor, " rows"]:
-        distances, indices = self._tree.query(queries[rows].numpy(), k=self._ranks)
+        found_at = self._tree.query(queries[rows].numpy(), k=self._ranks)
+        distances, indices = (np.asarray(part) for part in found_at)
         whole = len(self._ranks) == len(self.targets)
         found = torch.as_tensor(indices).T
         self._candidates[:, rows] = found
@@ -136,7 +137,8 @@ class _Lists:
         self, queries: Float[Tensor, "queries 3"], targets: Float[Tensor, "targets 3"], kept: int
     ) -> None:
         count = min(kept + 1, len(targets))
-        distances, indices = _tree(targets.numpy()).query(queries.numpy(), k=np.arange(1, count + 1))
+        found_at = _tree(targets.numpy()).query(queries.numpy(), k=np.arange(1, count + 1))
+        distances, indices = (np.asarray(part) for part in found_at)
         whole = count == len(targets)
         self.queries, self.targets = queries.clone(), targets.clone()
         self.candidates = torch.as_tensor(indices if whole else indices[:, :-1]).T.contiguous()

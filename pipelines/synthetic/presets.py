@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -74,7 +74,7 @@ class SyntheticSettings(Settings):
     """The imitated OpenPose."""
 
     @model_validator(mode="after")
-    def _rooms_are_not_shared(self) -> Self:
+    def _rooms_are_not_shared(self) -> SyntheticSettings:
         scenes = [spec.scene for spec in self.recordings]
         shared = sorted({scene for scene in scenes if scenes.count(scene) > 1})
         if shared:
