@@ -135,7 +135,7 @@ def test_the_result_holds_both_models_in_both_frames(job: RecordingJob) -> None:
     assert result["smplh_body_pose"].shape == (12, 63)
     assert result["smplx_conversion_v2v_m"].max() < 0.01
     names = {key for key in result if key.startswith("energy_")}
-    assert {"energy_points3d", "energy_joints2d", "energy_prox_penetration"} <= names
+    assert {"energy_3c.points3d", "energy_3c.joints2d", "energy_3c.prox_penetration"} <= names
     vertices = posed_smplx(result, "smplx")
     world = posed_smplx(result, "smplx_world")
     T = torch.as_tensor(result["T_world_from_camera"], dtype=torch.float32)
