@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt synthesise doctor compare train-priors test test-all lint format bench clean
+.PHONY: help setup pseudo-gt synthesise doctor compare train-priors test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,9 +47,6 @@ lint: setup ## ruff, mypy, import contracts
 
 format: setup ## format the code
 	$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
-
-bench: setup ## side-by-side speed and energy of the fits
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks
 
 clean: ## remove results and caches, keep the environment
 	rm -rf outputs .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
