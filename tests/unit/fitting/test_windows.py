@@ -80,14 +80,14 @@ def _fit(length: int, x: float, turn: float) -> WindowFit:
 
 def test_earlier_window_wins() -> None:
     windows = (Window(0, 10, 0), Window(6, 10, 4))
-    stitched = stitch_windows(windows, [_fit(10, 1, 0), _fit(10, 2, 1)], 16, "earlier_wins")
+    stitched = stitch_windows(windows, [_fit(10, 1.0, 0), _fit(10, 2.0, 1)], 16, "earlier_wins")
     np.testing.assert_allclose(stitched.parameters.transl[:, 0], [1.0] * 10 + [2.0] * 6, atol=1e-5)
     assert stitched.window_id.tolist() == [0] * 10 + [1] * 6
 
 
 def test_cross_fade_turns_and_moves_evenly() -> None:
     windows = (Window(0, 10, 0), Window(6, 10, 4))
-    stitched = stitch_windows(windows, [_fit(10, 0, 0), _fit(10, 1, 1)], 16, "cross_fade")
+    stitched = stitch_windows(windows, [_fit(10, 0.0, 0), _fit(10, 1.0, 1)], 16, "cross_fade")
     shares = np.array([0.2, 0.4, 0.6, 0.8])
     expected = shares / (shares + (1 - shares))
     np.testing.assert_allclose(stitched.parameters.transl[6:10, 0], expected, atol=1e-3)
@@ -98,7 +98,7 @@ def test_cross_fade_turns_and_moves_evenly() -> None:
 
 def test_failed_window_gives_way_to_its_neighbour() -> None:
     windows = (Window(0, 10, 0), Window(6, 10, 4))
-    fits = [_fit(10, 1, 0), _fit(10, 5, 0)]
+    fits = [_fit(10, 1.0, 0), _fit(10, 5.0, 0)]
     stitched = stitch_windows(windows, fits, 16, "cross_fade", usable=[True, False])
     np.testing.assert_allclose(stitched.parameters.transl[:10, 0], 1, atol=1e-5)
     assert stitched.window_id[9] == 0
@@ -106,6 +106,6 @@ def test_failed_window_gives_way_to_its_neighbour() -> None:
 
 def test_rotations_blend_the_short_way_over_the_half_turn() -> None:
     windows = (Window(0, 4, 0), Window(2, 4, 2))
-    fits = [_fit(4, 0, np.pi - 0.1), _fit(4, 0, -np.pi + 0.1)]
+    fits = [_fit(4, 0.0, np.pi - 0.1), _fit(4, 0.0, -np.pi + 0.1)]
     stitched = stitch_windows(windows, fits, 6, "cross_fade")
     assert (np.abs(stitched.parameters.global_orient[:, 2]) > np.pi - 0.11).all()
