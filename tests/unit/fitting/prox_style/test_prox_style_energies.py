@@ -29,7 +29,7 @@ from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.geometry.transforms import transform_points
 from pipelines.records import SceneScan
 
-GOLDENS = Path(__file__).parents[2] / "goldens" / "prox_fitting.npz"
+GOLDENS = Path(__file__).parents[3] / "goldens" / "prox_fitting.npz"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 SETTINGS = ProxStyleSettings(bending_exponent_cap=None)
 UNWEIGHTED = StageWeights(
