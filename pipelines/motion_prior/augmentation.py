@@ -36,8 +36,10 @@ class AugmentationSettings(Settings):
     reverse_probability: float = 0.3
     speed_range: tuple[float, float] = (0.75, 1.35)
     exchange_probability: float = 0.4
-    wander_probability: float = 0.5
+    wander_probability: float = 0.4
     """Of random turns and a wandering root."""
+    wandering_joints: float = 0.35
+    """Share of the joints that wander in one clip; all at once would need more than 48 latents."""
     wander_scale: float = 1.0
     root_tilt_rad: float = 0.15
     root_turn_rad: float = 0.6
@@ -89,12 +91,14 @@ def with_upper_body_of(clip: TrainingClip, donor: TrainingClip) -> TrainingClip:
 def wandering(
     clip: TrainingClip, settings: AugmentationSettings, rng: np.random.Generator
 ) -> TrainingClip:
-    """Smooth random turns of every joint and of the root, and a smooth random shift of the root."""
+    """Smooth random turns of some joints and of the root, and a smooth random shift of the root."""
     frames = len(clip.transl)
     strength = settings.wander_scale * rng.uniform(0, 1)
     rotvecs = clip.rotvecs.copy()
     for limit, joints in _TURN_LIMIT_RAD:
         for joint in joints:
+            if rng.random() > settings.wandering_joints:
+                continue
             turn = Rotation.from_rotvec(strength * limit * _smooth_noise(rng, frames))
             rotvecs[:, joint] = (Rotation.from_rotvec(rotvecs[:, joint]) * turn).as_rotvec()
     scale = np.array([settings.root_tilt_rad, settings.root_tilt_rad, settings.root_turn_rad])

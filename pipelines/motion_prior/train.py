@@ -57,6 +57,7 @@ def train_priors(
     Raises:
         DataInvalid: a clip cannot be used.
     """
+    out_dir.mkdir(parents=True, exist_ok=True)
     motions = prepare_motions(clips, files)
     frames = dict.fromkeys(sorted(set(motions.families)), 0)
     for family, count in zip(motions.families, motions.num_frames.tolist(), strict=True):
@@ -80,12 +81,14 @@ def train_priors(
         _half(pose),
         {**common, "settings": settings.pose.model_dump(mode="json"), "losses": pose_losses[-1:]},
     )
-    motion, motion_losses = train_motion_prior(motions, settings.motion, settings.seed)
+    partial = out_dir / "motion_prior.partial.pt"
+    motion, motion_losses = train_motion_prior(motions, settings.motion, settings.seed, partial)
     _write(
         out_dir / SHIPPED_MOTION.name,
         _half(motion),
         {**common, "settings": settings.motion.model_dump(mode="json"), "losses": motion_losses[-1:]},
     )
+    partial.unlink(missing_ok=True)
     return {**common, "pose": pose_losses[-1:], "motion": motion_losses[-1:]}
 
 

@@ -18,12 +18,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipelines.artifacts import atomic_path
 from pipelines.bodies.joints import SMPL_PARENTS
 from pipelines.bodies.skinning import forward_kinematics
 from pipelines.config import Settings
@@ -36,6 +39,7 @@ from pipelines.motion_prior.training_start import start_from_data
 logger = logging.getLogger(__name__)
 
 _LOG_EVERY = 50
+_KEEP_EVERY = 250
 
 
 class MotionPhase(Settings):
@@ -63,26 +67,26 @@ class MotionLossWeights(Settings):
     joints: float = 1000.0
     joints_velocity: float = 1.0
     body_model_joints: float = 1000.0
-    joint_consistency: float = 1000.0
+    joint_consistency: float = 300.0
     contact: float = 0.01
     contact_velocity: float = 0.01
-    kl: float = 0.001
+    kl: float = 0.0004
 
 
 class MotionTrainingSettings(Settings):
     """Widths, phases and weights."""
 
     network: MotionPriorSettings = MotionPriorSettings(
-        encoder_widths=(512,) * 4, prior_widths=(384,) * 4, decoder_widths=(512, 512, 384)
+        encoder_widths=(512,) * 4, prior_widths=(384,) * 4, decoder_widths=(512, 512, 256)
     )
     phases: tuple[MotionPhase, ...] = (
-        MotionPhase(iterations=300, steps=1, windows=400),
-        MotionPhase(iterations=3500, steps=8, windows=40),
-        MotionPhase(iterations=1500, steps=16, windows=24),
-        MotionPhase(iterations=500, steps=32, windows=12),
+        MotionPhase(iterations=300, steps=1, windows=250),
+        MotionPhase(iterations=1500, steps=8, windows=32),
+        MotionPhase(iterations=1500, steps=20, windows=20),
+        MotionPhase(iterations=600, steps=40, windows=12),
     )
     weights: MotionLossWeights = MotionLossWeights()
-    learning_rate: float = 1.5e-4
+    learning_rate: float = 1e-4
     final_learning_rate: float = 2e-6
     warm_up_iterations: int = 100
     kl_ramp: float = 0.25
@@ -91,35 +95,96 @@ class MotionTrainingSettings(Settings):
 
 
 def train_motion_prior(
-    motions: TrainingMotions, settings: MotionTrainingSettings, seed: int
+    motions: TrainingMotions,
+    settings: MotionTrainingSettings,
+    seed: int,
+    checkpoint: Path | None = None,
 ) -> tuple[MotionPrior, list[dict[str, float]]]:
-    """Train from scratch; returns the network and the mean losses of each stretch of iterations."""
+    """Train from scratch; returns the network and the mean losses of each stretch of iterations.
+
+    Args:
+        motions: training data.
+        settings: widths, phases, weights.
+        seed: of first values, windows and noise.
+        checkpoint: where to keep the state every few minutes; an interrupted training of the same
+            settings and seed goes on from it and ends with the same weights.
+    """
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    prior = MotionPrior(settings.network)
-    start_from_data(prior, motions, output_weights(settings.weights), generator)
-    optimiser = torch.optim.Adam(prior.parameters(), lr=settings.learning_rate)
-    history: list[dict[str, float]] = []
-    running: dict[str, float] = {}
+    run = _Run.begin(motions, settings, seed)
+    if checkpoint is not None and checkpoint.is_file():
+        run.resume(checkpoint)
     total = sum(phase.iterations for phase in settings.phases)
+    running: dict[str, float] = {}
     for iteration, phase in enumerate(_schedule(settings)):
-        share = iteration / total
-        optimiser.param_groups[0]["lr"] = _learning_rate(settings, iteration, total)
-        terms = _losses(prior, motions, phase, generator)
-        ramp = min(1.0, share / settings.kl_ramp) if settings.kl_ramp > 0 else 1.0
-        loss = _weighted(terms, settings.weights, ramp)
-        optimiser.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(prior.parameters(), settings.gradient_norm)
-        if torch.isfinite(loss) and torch.isfinite(norm):
-            optimiser.step()
-        for name, value in {**terms, "loss": loss}.items():
-            running[name] = running.get(name, 0.0) + float(value.detach()) / _LOG_EVERY
-        if (iteration + 1) % _LOG_EVERY == 0:
-            history.append({"iteration": iteration + 1, "steps": phase.steps, **running})
-            logger.info("motion prior %s", " ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
+        if iteration < run.iteration:
+            continue
+        run.optimiser.param_groups[0]["lr"] = _learning_rate(settings, iteration, total)
+        ramp = min(1.0, iteration / total / settings.kl_ramp) if settings.kl_ramp > 0 else 1.0
+        for name, value in run.step(motions, phase, ramp).items():
+            running[name] = running.get(name, 0.0) + value / _LOG_EVERY
+        run.iteration = iteration + 1
+        if run.iteration % _LOG_EVERY == 0:
+            run.history.append({"iteration": run.iteration, "steps": phase.steps, **running})
+            logger.info("motion prior %s", " ".join(f"{k} {v:.4g}" for k, v in run.history[-1].items()))
             running = {}
-    return prior.requires_grad_(False).eval(), history
+        if checkpoint is not None and run.iteration % _KEEP_EVERY == 0:
+            run.keep(checkpoint)
+    return run.prior.requires_grad_(False).eval(), run.history
+
+
+@dataclass(eq=False)
+class _Run:
+    """What changes during a training."""
+
+    identity: str
+    settings: MotionTrainingSettings
+    prior: MotionPrior
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    iteration: int
+    history: list[dict[str, float]]
+
+    @staticmethod
+    def begin(motions: TrainingMotions, settings: MotionTrainingSettings, seed: int) -> _Run:
+        generator = torch.Generator().manual_seed(seed)
+        prior = MotionPrior(settings.network)
+        start_from_data(prior, motions, output_weights(settings.weights), generator)
+        optimiser = torch.optim.Adam(prior.parameters(), lr=settings.learning_rate)
+        identity = f"{settings.content_hash()} {seed} {len(motions.clip)}"
+        return _Run(identity, settings, prior, optimiser, generator, 0, [])
+
+    def step(self, motions: TrainingMotions, phase: MotionPhase, kl_ramp: float) -> dict[str, float]:
+        terms = _losses(self.prior, motions, phase, self.generator)
+        loss = _weighted(terms, self.settings.weights, kl_ramp)
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.prior.parameters(), self.settings.gradient_norm)
+        if torch.isfinite(loss) and torch.isfinite(norm):
+            self.optimiser.step()
+        return {name: float(value.detach()) for name, value in {**terms, "loss": loss}.items()}
+
+    def keep(self, path: Path) -> None:
+        content = {
+            "identity": self.identity,
+            "model": self.prior.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "iteration": self.iteration,
+            "history": self.history,
+        }
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+
+    def resume(self, path: Path) -> None:
+        content = torch.load(path, weights_only=True)
+        if content["identity"] != self.identity:
+            logger.info("%s belongs to another training; starting anew", path)
+            return
+        self.prior.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.generator.set_state(content["generator"])
+        self.iteration, self.history = content["iteration"], content["history"]
+        logger.info("going on from iteration %d", self.iteration)
 
 
 def output_weights(weights: MotionLossWeights) -> Float[Tensor, "216"]:

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch.distributions import Normal, kl_divergence
 
 from pipelines.bodies.files import resolve_body_files
+from pipelines.motion_prior import train_motion
 from pipelines.motion_prior.checkpoint import PriorSettings, load_priors, read_metadata
 from pipelines.motion_prior.network import MotionPrior, MotionPriorSettings
 from pipelines.motion_prior.pose_prior import PosePriorSettings
@@ -138,3 +139,27 @@ def test_training_twice_gives_the_same_bytes(clips, files, tmp_path):
     for name in ("motion_prior", "pose_prior", "initial_state"):
         first = (tmp_path / "a" / f"{name}.safetensors").read_bytes()
         assert first == (tmp_path / "b" / f"{name}.safetensors").read_bytes(), name
+
+
+def test_interrupted_training_ends_with_the_same_weights(clips, files, tmp_path, monkeypatch):
+    motions = prepare_motions(clips[:2], files)
+    settings = MotionTrainingSettings(
+        network=SMALL, phases=(MotionPhase(iterations=6, steps=2, windows=4),)
+    )
+    monkeypatch.setattr("pipelines.motion_prior.train_motion._KEEP_EVERY", 2)
+    whole, _ = train_motion_prior(motions, settings, 0)
+    kept = tmp_path / "partial.pt"
+    steps = iter(range(4))
+
+    def interrupt(*arguments):
+        next(steps)  # the fifth step raises StopIteration
+        return original(*arguments)
+
+    original = train_motion._losses
+    monkeypatch.setattr(train_motion, "_losses", interrupt)
+    with pytest.raises(StopIteration):
+        train_motion_prior(motions, settings, 0, kept)
+    monkeypatch.setattr(train_motion, "_losses", original)
+    resumed, _ = train_motion_prior(motions, settings, 0, kept)
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
