@@ -64,8 +64,8 @@ class RigCamera:
 
 
 def project_pinhole(
-    points_camera: Float[Tensor, "*batch 3"], K: Float[Tensor, "3 3"]
+    points_camera: Float[Tensor, "*batch 3"], K: Float[Tensor, "*cameras 3 3"]
 ) -> Float[Tensor, "*batch 2"]:
-    """Pixels by fx, fy, cx, cy alone; differentiable."""
-    focal_px = K.diagonal()[:2]
-    return points_camera[..., :2] / points_camera[..., 2:] * focal_px + K[:2, 2]
+    """Pixels by fx, fy, cx, cy alone; differentiable. The axes of K before 3 3 broadcast with the points'."""
+    focal_px = K.diagonal(dim1=-2, dim2=-1)[..., :2]
+    return points_camera[..., :2] / points_camera[..., 2:] * focal_px + K[..., :2, 2]

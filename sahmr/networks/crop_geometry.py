@@ -1,0 +1,77 @@
+"""From image pixels to the square person crop and back, and the scene points a crop can see.
+
+A crop of n pixels (or cells) samples the box with its corner pixels on the box corners: crop pixel =
+(p - left up) / (box size) x (n - 1). The crop, the heat map (n = 56) and `grid_sample` share this rule
+(`align_corners=True` everywhere).
+
+Source: SA-HMR, lib/utils/geo_transform.py and lib/train/trainers/pose/preprocess.py, as told in the
+networks page, section 1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pipelines.geometry.cameras import project_pinhole
+from sahmr.types import CropCameras
+
+FRUSTUM_NEAR_M, FRUSTUM_FAR_M = 0.5, 12.5
+"""Depth range of the view frustum."""
+
+
+def back_project(
+    pixels: Float[Tensor, "*batch 2"], depth_m: Float[Tensor, " *batch"], K: Float[Tensor, "*batch 3 3"]
+) -> Float[Tensor, "*batch 3"]:
+    """Camera points at given depths behind image pixels."""
+    focal_px = K.diagonal(dim1=-2, dim2=-1)[..., :2]
+    plane = (pixels - K[..., :2, 2]) / focal_px
+    return torch.cat([plane, torch.ones_like(plane[..., :1])], dim=-1) * depth_m[..., None]
+
+
+def image_from_heatmap(
+    cells: Int[Tensor, "batch 2"] | Float[Tensor, "batch 2"], cameras: CropCameras, size: int
+) -> Float[Tensor, "batch 2"]:
+    """Image pixels of heat map cells (u, v)."""
+    return cameras.left_up_px + cells / (size - 1) * cameras.size_px
+
+
+def unit_in_box(
+    points_camera: Float[Tensor, "points 3"], batch: Int[Tensor, " points"], cameras: CropCameras
+) -> Float[Tensor, "points 2"]:
+    """Projections as fractions of the box: (0, 0) at left up, (1, 1) at right bottom."""
+    pixels = project_pinhole(points_camera, cameras.K[batch])
+    return (pixels - cameras.left_up_px[batch]) / cameras.size_px[batch]
+
+
+def sample_map(
+    maps: Float[Tensor, "batch channels height width"],
+    unit: Float[Tensor, "points 2"],
+    batch: Int[Tensor, " points"],
+) -> Float[Tensor, "points channels"]:
+    """Bilinear values of each point's own map at fractions of the box; zero outside."""
+    sampled = [
+        F.grid_sample(one[None], 2 * unit[batch == sample][None, None] - 1, align_corners=True)[
+            0, :, 0
+        ].T
+        for sample, one in enumerate(maps)
+    ]
+    values = maps.new_zeros(len(unit), maps.shape[1])
+    for sample, rows in enumerate(sampled):
+        values = values.index_put((torch.nonzero(batch == sample)[:, 0],), rows)
+    return values
+
+
+def in_frustum(
+    points_camera: Float[Tensor, "points 3"], batch: Int[Tensor, " points"], cameras: CropCameras
+) -> Bool[Tensor, " points"]:
+    """Points that project into their crop's box, between the near and the far plane, borders included.
+
+    Differs from SA-HMR: it tests six planes in the world frame; the set is the same up to rounding.
+    """
+    depth = points_camera[:, 2]
+    within = (depth >= FRUSTUM_NEAR_M) & (depth <= FRUSTUM_FAR_M)
+    unit = unit_in_box(torch.where(within[:, None], points_camera, 1.0), batch, cameras)
+    return within & ((unit >= 0) & (unit <= 1)).all(dim=1)
