@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt synthesise doctor compare train-priors test test-all lint format clean
+.PHONY: help setup pseudo-gt synthesise doctor compare train-priors bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ compare: setup ## compare two metric reports: make compare A=.../metrics.json B=
 
 train-priors: setup ## train the shipped motion, pose and initial-state priors again
 	$(RUN) train-priors $(OPTIONS)
+
+bench: setup ## measure our solvers beside the official ones: make bench BENCH="fitting --frames 16"
+	$(VENV)/bin/python -m benchmarks $(BENCH)
 
 test: setup ## the test suite, under 10 minutes on 2 cores
 	$(PYTEST) -m "not slow"
