@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -12,34 +14,8 @@ from pipelines.fitting.settings import HumorSettings, StageSettings
 from pipelines.fitting.window_data import WindowData
 
 Goldens = dict[str, np.ndarray]
+Variables = Callable[[str], dict[str, torch.Tensor]]
 STAGES = ("1", "2", "3a", "3b", "3c")
-IGNORED = (1, 9, 12)
-
-
-@pytest.fixture(scope="module")
-def data(fit_goldens: Goldens) -> WindowData:
-    """The two toy windows of six frames."""
-    keypoints = _input(fit_goldens, "obs_joints2d")
-    confidence = keypoints[..., 2].clone()
-    confidence[..., list(IGNORED)] = 0
-    points = _input(fit_goldens, "obs_points3d")
-    floor = _input(fit_goldens, "obs_floor_plane")
-    return WindowData(
-        keypoints_px=keypoints[..., :2],
-        confidence=confidence,
-        all_confidence=keypoints[..., 2],
-        points_camera=points,
-        has_points=torch.ones(2, 6).double(),
-        frames_used=torch.ones(2, 6).double(),
-        lengths=torch.tensor([6, 6]),
-        overlaps=torch.tensor([0, 0]),
-        floor_camera=floor[:, :3] * floor[:, 3:],
-        K=_input(fit_goldens, "cam"),
-    )
-
-
-def _input(goldens: Goldens, name: str) -> torch.Tensor:
-    return torch.tensor(goldens[f"in/D/{name}"], dtype=torch.float64)
 
 
 def _stage(name: str) -> StageSettings:
@@ -53,22 +29,17 @@ def _stage(name: str) -> StageSettings:
     return stage.model_copy(update=changes)
 
 
-def _variables(goldens: Goldens, name: str) -> dict[str, torch.Tensor]:
-    group = f"in/D/s{'3a' if name.startswith('3') else name}/"
-    return {
-        key.removeprefix(group): torch.tensor(value, dtype=torch.float64)
-        for key, value in goldens.items()
-        if key.startswith(group)
-    }
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_agrees_with_the_official_objective(
-    name: str, fit_goldens: Goldens, data: WindowData, toy_models: FitModels
+    name: str,
+    fit_goldens: Goldens,
+    golden_windows: WindowData,
+    golden_variables: Variables,
+    toy_models: FitModels,
 ) -> None:
     stage = _stage(name)
-    objective = StageObjective(toy_models, data, None, stage, HumorSettings.reference())
-    variables = _variables(fit_goldens, name)
+    objective = StageObjective(toy_models, golden_windows, None, stage, HumorSettings.reference())
+    variables = golden_variables(name)
     for free in stage.free:
         variables[free].requires_grad_(True)
     evaluation = objective.evaluate(variables)
@@ -87,22 +58,28 @@ def test_stage_agrees_with_the_official_objective(
 
 
 def test_smooth_heading_changes_totals_by_little(
-    fit_goldens: Goldens, data: WindowData, toy_models: FitModels
+    fit_goldens: Goldens,
+    golden_windows: WindowData,
+    golden_variables: Variables,
+    toy_models: FitModels,
 ) -> None:
     from dataclasses import replace
 
     models = replace(toy_models, heading="atan2")
-    objective = StageObjective(models, data, None, _stage("3c"), HumorSettings())
-    total = objective.evaluate(_variables(fit_goldens, "3c")).total.item()
+    objective = StageObjective(models, golden_windows, None, _stage("3c"), HumorSettings())
+    total = objective.evaluate(golden_variables("3c")).total.item()
     assert total == pytest.approx(float(fit_goldens["out/D/s3c/total"]), rel=2e-5)
 
 
 def test_hand_over_to_stage_3_agrees(
-    fit_goldens: Goldens, data: WindowData, toy_models: FitModels
+    fit_goldens: Goldens,
+    golden_windows: WindowData,
+    golden_variables: Variables,
+    toy_models: FitModels,
 ) -> None:
     """The recorded frame is that of stage 2's variables; the other recorded values are 3a's inputs."""
-    variables = _variables(fit_goldens, "2")
-    started = start_motion(toy_models, variables, data.floor_camera, [6, 6])
+    variables = golden_variables("2")
+    started = start_motion(toy_models, variables, golden_windows.floor_camera, [6, 6])
     frame, first = first_state(toy_models, started)
     stored = {name: fit_goldens[f"out/D/s3_init/cam2prior_{name}"] for name in ("R", "t", "root_height")}
     np.testing.assert_allclose(frame.R_prior_from_camera.numpy(), stored["R"], atol=1e-7)
@@ -110,11 +87,13 @@ def test_hand_over_to_stage_3_agrees(
     np.testing.assert_allclose(frame.pelvis_height_m.numpy(), stored["root_height"][:, 0], atol=1e-7)
     assert first.transl[..., :2].abs().max() < 1e-12
     assert {name: value.shape for name, value in started.items()} == {
-        name: value.shape for name, value in _variables(fit_goldens, "3a").items()
+        name: value.shape for name, value in golden_variables("3a").items()
     }
 
 
-def test_hand_over_keeps_a_motion_the_prior_can_follow(toy_models: FitModels, data: WindowData) -> None:
+def test_hand_over_keeps_a_motion_the_prior_can_follow(
+    toy_models: FitModels, golden_windows: WindowData
+) -> None:
     """Velocities handed over are those of the motion: a body carried along at 0.6 m/s."""
     frames = 6
     step = torch.tensor([0.02, 0.0, 0.0]).double()
@@ -125,7 +104,7 @@ def test_hand_over_keeps_a_motion_the_prior_can_follow(toy_models: FitModels, da
     }
     variables = {name: value.expand(2, *value.shape).clone() for name, value in variables.items()}
     variables["betas"] = torch.zeros(2, 10).double()
-    started = start_motion(toy_models, variables, data.floor_camera, [frames, frames])
+    started = start_motion(toy_models, variables, golden_windows.floor_camera, [frames, frames])
     speed = torch.linalg.vector_norm(started["trans_vel"], dim=-1)
     torch.testing.assert_close(speed, torch.full_like(speed, 0.6))
     joint_speed = torch.linalg.vector_norm(started["joints_vel"], dim=-1)
@@ -133,9 +112,14 @@ def test_hand_over_keeps_a_motion_the_prior_can_follow(toy_models: FitModels, da
     assert started["root_orient_vel"].abs().max() < 1e-9
 
 
-def test_final_bodies_agree(fit_goldens: Goldens, data: WindowData, toy_models: FitModels) -> None:
-    objective = StageObjective(toy_models, data, None, _stage("3c"), HumorSettings.reference())
-    prediction = objective.predict(_variables(fit_goldens, "3c"), mesh=True)
+def test_final_bodies_agree(
+    fit_goldens: Goldens,
+    golden_windows: WindowData,
+    golden_variables: Variables,
+    toy_models: FitModels,
+) -> None:
+    objective = StageObjective(toy_models, golden_windows, None, _stage("3c"), HumorSettings.reference())
+    prediction = objective.predict(golden_variables("3c"), mesh=True)
     motion = prediction.motion
     assert motion is not None
     stored = fit_goldens["out/D/final/joints73"]

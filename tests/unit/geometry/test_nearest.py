@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+import pytest
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.geometry.nearest import nearest_indices
+from pipelines.geometry.nearest import FixedTargets, NearestCache, nearest_indices
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 20))
@@ -21,3 +23,44 @@ def test_float32_input_is_searched_exactly():
     generator = np.random.default_rng(1)
     targets = generator.standard_normal((500, 3)).astype(np.float32)
     np.testing.assert_array_equal(nearest_indices(targets, targets), np.arange(500))
+
+
+@pytest.mark.parametrize("num_candidates", [1, 3, 10])
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), targets=st.integers(2, 60))
+def test_cache_agrees_with_brute_force_while_everything_moves(num_candidates, seed, targets):
+    generator = np.random.default_rng(seed)
+    t, q = (torch.as_tensor(generator.standard_normal((n, 3))) for n in (targets, 15))
+    cache = NearestCache(num_candidates)
+    for size in (0.0, 1e-4, 1e-3, 1e-3, 0.1, 2.0, 0.0, 1e-3):
+        t = t + size * torch.as_tensor(generator.standard_normal(t.shape))
+        q = q + size * torch.as_tensor(generator.standard_normal(q.shape))
+        torch.testing.assert_close(cache.query(q, t), torch.cdist(q, t).argmin(dim=1))
+
+
+@pytest.mark.parametrize("num_candidates", [1, 4])
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), targets=st.integers(1, 60))
+def test_fixed_targets_agree_with_brute_force_while_queries_move(num_candidates, seed, targets):
+    generator = np.random.default_rng(seed)
+    t = generator.standard_normal((targets, 3))
+    q = torch.as_tensor(generator.standard_normal((15, 3)))
+    fixed = FixedTargets(t, torch.float64, num_candidates)
+    for size in (0.0, 1e-4, 1e-2, 0.5, 3.0, 0.0):
+        q = q + size * torch.as_tensor(generator.standard_normal(q.shape))
+        expected = torch.cdist(q, torch.as_tensor(t)).argmin(dim=1)
+        torch.testing.assert_close(fixed.query(q), expected)
+
+
+def test_resting_targets_are_answered_without_a_tree():
+    generator = np.random.default_rng(2)
+    t, q = (torch.as_tensor(generator.standard_normal((n, 3))) for n in (300, 100))
+    cache = NearestCache()
+    cache.query(q, t)
+    searched = cache.num_searched
+    cache.query(q, t + 1e-5)
+    assert cache.num_searched == searched
+    fixed = FixedTargets(t.numpy(), torch.float64)
+    fixed.query(q)
+    fixed.query(q + 1e-5)
+    assert fixed.num_searched <= 105
