@@ -179,7 +179,7 @@ def vertex_categories(num_vertices: int = 431, mirror: Sequence[int] = ()) -> Co
 class BodyTemplate:
     """The coarse body in rest pose that the vertex tokens start from, minus its pelvis."""
 
-    joints: Float[Tensor, "14 3"]
+    joints: Float[Tensor, "joints 3"]
     vertices: Float[Tensor, "verts 3"]
 
 
