@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class PriorTrainingSettings(Settings):
     """Everything that decides what the trained priors are."""
 
-    minutes: float = 60.0
+    minutes: float = 100.0
     """Generated motion, before the changed copies."""
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipelines.bodies.joints import BODY25_FROM_SMPLH, HUMOR_KEY_VERTICES, PICKED_SMPLH
-from pipelines.fitting.energies import JOINTS2D_SIGMA_PX
+from pipelines.fitting.energies import JOINTS2D_SIGMA_PX, LIFTED_SIGMA_M
 from pipelines.fitting.jacobians import BodyResponse
 from pipelines.fitting.objective import Evaluation, StageObjective
 from pipelines.fitting.scene_energies import CONTACT_RHO_M
@@ -51,6 +51,7 @@ def data_curvature(objective: StageObjective, evaluation: Evaluation, response: 
     makers = {
         "points3d": _points,
         "joints2d": _keypoints,
+        "lifted_joints3d": _lifted,
         "rgb_overlap_consist": _overlap,
         "prox_penetration": _penetration,
         "prox_contact": _contact,
@@ -76,14 +77,8 @@ def _points(objective: StageObjective, evaluation: Evaluation, response: BodyRes
 
 def _keypoints(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
     """Energy c^2 rho(e) has the bound 2 c^2 rho'(e^2) J^T J, the pinhole's derivative inside J."""
-    data, joints = objective.data, evaluation.prediction.joints.detach().flatten(0, 1)
-    rows = len(joints)
-    picked = torch.tensor(PICKED_SMPLH)
-    vertices = response.vertices(picked.expand(rows, -1), joints[:, 52:73])
-    fingers = response.joints()[:, [20]].expand(-1, 30, -1, -1)  # never asked for
-    every_joint = torch.cat([response.joints(), fingers, vertices], dim=1)
-    index = list(BODY25_FROM_SMPLH)
-    places, jacobian = joints[:, index], every_joint[:, index]
+    data = objective.data
+    places, jacobian = _keypoint_joints(evaluation, response)
     focal = data.K.diagonal()[:2]
     ray = places[..., :2] / places[..., 2:]
     pixels = (jacobian[..., :2, :] - ray[..., None] * jacobian[..., 2:, :]) / places[..., 2:, None]
@@ -92,6 +87,29 @@ def _keypoints(objective: StageObjective, evaluation: Evaluation, response: Body
     slope = (JOINTS2D_SIGMA_PX**2 / (JOINTS2D_SIGMA_PX**2 + error.square())).square()
     weights = 2 * data.confidence.flatten(0, 1).square()[..., None] * slope
     return _gram(pixels.flatten(1, 2), weights.flatten(1))
+
+
+def _lifted(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:
+    """The bound of the keypoints, with distances in space."""
+    data = objective.data
+    places, jacobian = _keypoint_joints(evaluation, response)
+    squared = (places - data.lifted_camera.flatten(0, 1)).square().sum(-1)
+    slope = (LIFTED_SIGMA_M**2 / (LIFTED_SIGMA_M**2 + squared)).square()
+    weights = 2 * data.lifted_weights.flatten(0, 1).square() * slope
+    return _gram(jacobian.flatten(1, 2), weights.repeat_interleave(3, dim=1))
+
+
+def _keypoint_joints(
+    evaluation: Evaluation, response: BodyResponse
+) -> tuple[Float[Tensor, "rows 25 3"], Float[Tensor, "rows 25 3 columns"]]:
+    """Body joints of the 25 keypoints and their Jacobian."""
+    joints = evaluation.prediction.joints.detach().flatten(0, 1)
+    picked = torch.tensor(PICKED_SMPLH)
+    vertices = response.vertices(picked.expand(len(joints), -1), joints[:, 52:73])
+    fingers = response.joints()[:, [20]].expand(-1, 30, -1, -1)  # never asked for
+    every_joint = torch.cat([response.joints(), fingers, vertices], dim=1)
+    index = list(BODY25_FROM_SMPLH)
+    return joints[:, index], every_joint[:, index]
 
 
 def _overlap(objective: StageObjective, evaluation: Evaluation, response: BodyResponse) -> Hessian:

@@ -18,6 +18,7 @@ from pipelines.bodies.joints import HUMOR_PARENTS
 from pipelines.geometry.robust import geman_mcclure
 
 JOINTS2D_SIGMA_PX = 100.0
+LIFTED_SIGMA_M = 0.2
 CONTACT_HEIGHT_M = 0.08
 """A joint in contact may be this high above the floor for nothing."""
 
@@ -53,6 +54,19 @@ def joints2d(
     error = torch.where(counts[..., None], projected_px - keypoints_px, 0.0)
     robust = geman_mcclure(error.square(), JOINTS2D_SIGMA_PX)
     return _sum(confidence.square()[..., None] * robust)
+
+
+def lifted_joints3d(
+    joints_camera: Float[Tensor, "windows frames keypoints 3"],
+    lifted_camera: Float[Tensor, "windows frames keypoints 3"],
+    weights: Float[Tensor, "windows frames keypoints"],
+) -> PerWindow:
+    """Squared weight times Geman-McClure (20 cm) of the distance to the lifted keypoint (m^2).
+
+    Differs from HuMoR, which has no such term for RGB-D: only a stage that starts others uses it.
+    """
+    error = torch.where(weights[..., None] > 0, joints_camera - lifted_camera, 0.0)
+    return _sum(weights.square() * geman_mcclure(error.square().sum(-1), LIFTED_SIGMA_M))
 
 
 def pose_prior(

@@ -32,7 +32,7 @@ from pipelines.fitting.window_data import NeighbourTargets, SceneData, WindowDat
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.motion_prior.initial_state import initial_state_vector
 
-_MESH_TERMS = {"points3d", "joints2d", "rgb_overlap_consist", *SCENE_TERMS}
+_MESH_TERMS = {"points3d", "joints2d", "lifted_joints3d", "rgb_overlap_consist", *SCENE_TERMS}
 _FROZEN_TERMS = ("points3d", "prox_contact")
 """Terms with constants that a step leaves as they were."""
 RAISED_SURFACE_M = 0.10
@@ -159,6 +159,8 @@ def require_data(stage: StageSettings, data: WindowData, scene: SceneData | None
             missing = "depth points of the person in at least one frame"
         if term == "joints2d" and not bool((data.confidence > 0).any()):
             missing = "a body keypoint with confidence above 0 in at least one frame"
+        if term == "lifted_joints3d" and not bool((data.lifted_weights > 0).any()):
+            missing = "a keypoint with depth points near it in at least one frame"
         if term in SCENE_TERMS and scene is None:
             missing = "the scene's scan and signed distance grid"
         if missing is not None:
@@ -215,6 +217,12 @@ def _joints2d(inputs: TermInputs) -> Tensor:
     joints = inputs.prediction.joints[:, :, list(BODY25_FROM_SMPLH)]
     projected = project_pinhole(joints, data.K)
     return energies.joints2d(projected, data.keypoints_px, data.confidence)
+
+
+def _lifted_joints3d(inputs: TermInputs) -> Tensor:
+    data = inputs.data
+    joints = inputs.prediction.joints[:, :, list(BODY25_FROM_SMPLH)]
+    return energies.lifted_joints3d(joints, data.lifted_camera, data.lifted_weights)
 
 
 def _pose_prior(inputs: TermInputs) -> Tensor:
@@ -339,6 +347,7 @@ def _contact(inputs: TermInputs) -> Tensor:
 _TERMS: dict[str, Callable[[TermInputs], Tensor]] = {
     "points3d": _points3d,
     "joints2d": _joints2d,
+    "lifted_joints3d": _lifted_joints3d,
     "pose_prior": _pose_prior,
     "shape_prior": _shape_prior,
     "joints3d_smooth": _joints3d_smooth,

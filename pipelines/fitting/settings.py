@@ -14,6 +14,7 @@ from pipelines.config import Settings
 TermName = Literal[
     "points3d",
     "joints2d",
+    "lifted_joints3d",
     "pose_prior",
     "shape_prior",
     "joints3d_smooth",
@@ -218,7 +219,8 @@ def official_stages() -> tuple[StageSettings, ...]:
 def fast_stages() -> tuple[StageSettings, ...]:
     """The official energies, minimised by Gauss-Newton steps that stop when nothing is gained.
 
-    Differs from HuMoR: 3b moves everything, keeps the contacts, and leaves overlaps and scene terms to
+    Differs from HuMoR: a stage `lift` between 1 and 2 poses the limbs by keypoints lifted with the depth,
+    without which seated bodies end in a wrong minimum. 3b moves everything, keeps the contacts, and leaves overlaps and scene terms to
     3c. It needs no softer energy on the way, and all rows then share it; what is minimised in the end, in
     3c, is the official energy.
     """
@@ -230,7 +232,7 @@ def fast_stages() -> tuple[StageSettings, ...]:
         "3c": SolverSettings(steps=12, stop_below=1e-3),
     }
     weights = {"3b": _STAGE3}
-    return tuple(
+    first, *rest = (
         stage.model_copy(
             update={
                 "solver": solvers[stage.name],
@@ -239,6 +241,22 @@ def fast_stages() -> tuple[StageSettings, ...]:
             }
         )
         for stage in official_stages()
+    )
+    return (first, _lift_stage(), *rest)
+
+
+def _lift_stage() -> StageSettings:
+    return StageSettings(
+        name="lift",
+        kind="frames",
+        free=("trans", "root_orient", "latent_pose"),
+        weights={
+            "joints2d": 0.001,
+            "lifted_joints3d": 100.0,
+            "pose_prior": 0.1,
+            "joints3d_smooth": 10.0,
+        },
+        solver=SolverSettings(steps=15, stop_below=2e-3),
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipelines.bodies.joints import IGNORED_BODY25
 from pipelines.errors import DataInvalid
+from pipelines.fitting.lifting import lift_keypoints
 from pipelines.fitting.windows import Window
 from pipelines.geometry.meshes import vertex_normals
 from pipelines.geometry.signed_distance import SdfGrid
@@ -42,6 +43,10 @@ class WindowData:
     """0 for the ignored keypoints (neck, hips), missing ones and padding."""
     all_confidence: Float[Tensor, "windows frames 25"]
     """The same without ignoring any: good enough to say where to start."""
+    lifted_camera: Float[Tensor, "windows frames 25 3"]
+    """Keypoints put on the depth seen at them."""
+    lifted_weights: Float[Tensor, "windows frames 25"]
+    """Confidence where there is such a depth, else 0."""
     points_camera: Float[Tensor, "windows frames points 3"]
     has_points: Float[Tensor, "windows frames"]
     """1 where the depth points count."""
@@ -69,6 +74,8 @@ class WindowData:
             keypoints_px=self.keypoints_px[:, :num_frames],
             confidence=self.confidence[:, :num_frames],
             all_confidence=self.all_confidence[:, :num_frames],
+            lifted_camera=self.lifted_camera[:, :num_frames],
+            lifted_weights=self.lifted_weights[:, :num_frames],
             points_camera=self.points_camera[:, :num_frames],
             has_points=self.has_points[:, :num_frames],
             frames_used=self.frames_used[:, :num_frames],
@@ -93,6 +100,8 @@ class WindowData:
             keypoints_px=self.keypoints_px[index],
             confidence=self.confidence[index],
             all_confidence=self.all_confidence[index],
+            lifted_camera=self.lifted_camera[index],
+            lifted_weights=self.lifted_weights[index],
             points_camera=self.points_camera[index],
             has_points=self.has_points[index],
             frames_used=self.frames_used[index],
@@ -153,10 +162,19 @@ def gather_windows(
     def tensor(array: np.ndarray) -> Tensor:
         return torch.tensor(array, dtype=dtype)
 
+    lifted = lift_keypoints(
+        tensor(keypoints),
+        tensor(all_confidence),
+        tensor(observations.points_camera),
+        tensor(observations.num_points > 0),
+        tensor(observations.K),
+    )
     return WindowData(
         keypoints_px=tensor(keypoints[rows]),
         confidence=tensor(confidence[rows] * inside[..., None]),
         all_confidence=tensor(all_confidence[rows] * inside[..., None]),
+        lifted_camera=lifted.joints_camera[rows],
+        lifted_weights=lifted.weights[rows] * tensor(inside[..., None]),
         points_camera=tensor(observations.points_camera[:, order][rows]),
         has_points=tensor((observations.num_points[rows] > 0) & inside),
         frames_used=tensor(inside),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def train_priors(
         frames[family] += count
     logger.info("training on %d clips, %d frames", len(clips), sum(frames.values()))
     common = {
-        "clips": sorted(clip.name for clip in clips),
+        "clips": dict(sorted(Counter(clip.name.split(" #")[0] for clip in clips).items())),
         "frames_by_family": frames,
         "seed": settings.seed,
         "is_standin_body": files.is_standin,

@@ -81,9 +81,9 @@ class MotionTrainingSettings(Settings):
     )
     phases: tuple[MotionPhase, ...] = (
         MotionPhase(iterations=300, steps=1, windows=250),
-        MotionPhase(iterations=1500, steps=8, windows=32),
-        MotionPhase(iterations=1500, steps=20, windows=20),
-        MotionPhase(iterations=600, steps=40, windows=12),
+        MotionPhase(iterations=2000, steps=8, windows=32),
+        MotionPhase(iterations=2500, steps=20, windows=20),
+        MotionPhase(iterations=1200, steps=40, windows=12),
     )
     weights: MotionLossWeights = MotionLossWeights()
     learning_rate: float = 1e-4

@@ -116,7 +116,7 @@ def test_training_writes_priors_that_load_and_improve(clips, files, tmp_path):
     priors = load_priors(names)
     assert priors.motion.settings == SMALL
     metadata = read_metadata(tmp_path / "motion_prior.safetensors")
-    assert metadata["clips"] == [f"clip {seed}" for seed in range(4)]
+    assert metadata["clips"] == {f"clip {seed}": 1 for seed in range(4)}
     assert metadata["settings"]["network"]["decoder_widths"] == [64, 64, 32]
     motions = prepare_motions(clips, files)
     known = priors.initial_state.log_prob(torch.zeros(1, 138))
