@@ -75,7 +75,7 @@ def _synthesise(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from pipelines.pseudo_gt.data import check_inputs
+    from pipelines.pseudo_gt.check import check_inputs
 
     report = check_inputs(_load(options))
     sys.stdout.write(report.to_text() + "\n")

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from pipelines.artifacts import hash_content, hash_file, hash_listing
 from pipelines.bodies.files import BodyFiles, resolve_body_files
-from pipelines.datasets.doctor import DoctorReport, check_tree
 from pipelines.datasets.prox import ProxDataset
 from pipelines.errors import DataMissing
-from pipelines.motion_prior.checkpoint import load_priors
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import Gender
 from pipelines.synthetic.presets import SyntheticSettings, synthetic_preset
@@ -124,13 +122,3 @@ def _preset(settings: PseudoGtSettings) -> SyntheticSettings:
 @lru_cache
 def _file_identity(path: Path) -> str:
     return hash_file(path)
-
-
-def check_inputs(settings: PseudoGtSettings) -> DoctorReport:
-    """Look at everything a run would read, before any work; the synthetic tree is written first."""
-    data = data_source(settings)
-    if data.truth_root is not None:
-        for recording in list_recordings(settings, data):
-            prepare_recording(settings, data, recording)
-    load_priors(settings.priors)
-    return check_tree(data.prox_root, settings.prox, body_files(settings))

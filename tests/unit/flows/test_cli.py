@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import EXIT_OK, EXIT_USAGE, run
+from flows.cli import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
 
 
 def test_a_misspelt_setting_is_named_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +42,13 @@ def test_a_folder_that_is_not_prox_is_refused(
     assert run(["doctor", f"prox.root={tmp_path}"]) != EXIT_OK
     captured = capsys.readouterr()
     assert str(tmp_path) in captured.out + captured.err
+
+
+def test_the_doctor_reports_a_missing_prior_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "humor.pth"
+    assert run(["doctor", f"prox.root={tmp_path}", f"priors.motion={missing}"]) == EXIT_FAILED
+    report = capsys.readouterr().out
+    assert f"where: {missing}" in report
+    assert "not ready: 2 error(s)" in report
