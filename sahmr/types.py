@@ -201,6 +201,8 @@ class MeshPrediction:
     """A body placed in its scene."""
 
     vertices_camera: Float[Tensor, "batch fine 3"]
+    root_camera: Float[Tensor, "batch 3"]
+    """Origin of the root frame: the refined root, or what took its place in training."""
     mesh: RecoveredMesh
     contact_points: ContactPoints
     """Camera frame."""

@@ -11,10 +11,10 @@ networks page, section 1.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pipelines.errors import DataInvalid
 from pipelines.geometry.cameras import project_pinhole
 from sahmr.types import CropCameras
 
@@ -51,17 +51,20 @@ def sample_map(
     unit: Float[Tensor, "points 2"],
     batch: Int[Tensor, " points"],
 ) -> Float[Tensor, "points channels"]:
-    """Bilinear values of each point's own map at fractions of the box; zero outside."""
-    sampled = [
-        F.grid_sample(one[None], 2 * unit[batch == sample][None, None] - 1, align_corners=True)[
-            0, :, 0
-        ].T
-        for sample, one in enumerate(maps)
-    ]
-    values = maps.new_zeros(len(unit), maps.shape[1])
-    for sample, rows in enumerate(sampled):
-        values = values.index_put((torch.nonzero(batch == sample)[:, 0],), rows)
-    return values
+    """Bilinear values of each point's own map at fractions of the box; cells outside count as zero."""
+    height, width = maps.shape[2:]
+    cells = maps.permute(0, 2, 3, 1)
+    place = unit * unit.new_tensor([width - 1, height - 1])
+    corner = place.floor()
+    right, down = (place - corner).unbind(1)
+    total = maps.new_zeros(len(unit), maps.shape[1])
+    for step_x, step_y in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = (corner + corner.new_tensor([step_x, step_y])).unbind(1)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        weight = (right if step_x else 1 - right) * (down if step_y else 1 - down) * inside
+        u, v = x.clamp(0, width - 1).long(), y.clamp(0, height - 1).long()
+        total = total + weight[:, None] * cells[batch, v, u]
+    return total
 
 
 def in_frustum(
@@ -75,3 +78,18 @@ def in_frustum(
     within = (depth >= FRUSTUM_NEAR_M) & (depth <= FRUSTUM_FAR_M)
     unit = unit_in_box(torch.where(within[:, None], points_camera, 1.0), batch, cameras)
     return within & ((unit >= 0) & (unit <= 1)).all(dim=1)
+
+
+def require_finite(what: str, values: Float[Tensor, "batch *shape"]) -> None:
+    """Refuse NaN and infinity, naming the samples.
+
+    Raises:
+        DataInvalid: some value is not finite.
+    """
+    finite = values.isfinite().flatten(1).all(dim=1)
+    if not bool(finite.all()):
+        raise DataInvalid(
+            f"{what} hold values that are not finite",
+            where=f"samples {torch.nonzero(~finite)[:, 0].tolist()} of the batch",
+            fix="look at how they were read and normalised",
+        )
