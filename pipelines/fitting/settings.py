@@ -220,9 +220,9 @@ def fast_stages() -> tuple[StageSettings, ...]:
     """The official energies, minimised by Gauss-Newton steps that stop when nothing is gained.
 
     Differs from HuMoR: a stage `lift` between 1 and 2 poses the limbs by keypoints lifted with the depth,
-    without which seated bodies end in a wrong minimum. 3b moves everything, keeps the contacts, and leaves overlaps and scene terms to
-    3c. It needs no softer energy on the way, and all rows then share it; what is minimised in the end, in
-    3c, is the official energy.
+    without which seated bodies end in a wrong minimum. 3b moves everything, keeps the contacts, and leaves
+    overlaps and scene terms to 3c. It needs no softer energy on the way, and all rows then share it; what
+    is minimised in the end, in 3c, is the official energy.
     """
     solvers = {
         "1": SolverSettings(steps=10, stop_below=2e-3, points_per_frame=512),

@@ -19,7 +19,7 @@ from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.proxd import write_proxd_recording
 from pipelines.errors import DataInvalid
 from pipelines.fitting.humor import fit_humor
-from pipelines.fitting.prox_style import fit_prox_style
+from pipelines.fitting.prox_style.baseline import fit_prox_style
 from pipelines.fitting.result import read_fit, write_fit
 from pipelines.motion_prior.checkpoint import Priors, load_priors
 from pipelines.pseudo_gt.data import DataSource, body_files, open_dataset, recording_inputs
@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 
 HUMOR_ROWS = ("vposer_t", "humor", "prox_humor")
 _SHARED_CODE = ("pipelines/bodies", "pipelines/datasets", "pipelines/geometry", "pipelines/records")
-_FITTING_CODE = (*_SHARED_CODE, "pipelines/fitting", "pipelines/motion_prior")
+_BASELINE_CODE = (*_SHARED_CODE, "pipelines/fitting/prox_style", "pipelines/motion_prior/pose_prior")
+_HUMOR_CODE = (*_SHARED_CODE, "pipelines/fitting", "pipelines/motion_prior")
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,13 @@ class RecordingJob:
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Hashes of everything read."""
+        """Hashes of everything read but the priors."""
         gender = self.dataset.gender(self.recording)
-        hashes = recording_inputs(self.settings, self.data, self.recording, gender)
-        return {**hashes, **{f"prior {k}": v for k, v in self.priors.provenance.items()}}
+        return recording_inputs(self.settings, self.data, self.recording, gender)
+
+    def prior_inputs(self, *names: str) -> dict[str, str]:
+        """Hashes of some of the priors."""
+        return {f"prior {name}": self.priors.provenance[name] for name in names}
 
     def key(self, stage: str, settings_hash: str, code: Sequence[str], **inputs: str) -> StageKey:
         """The done-key of a stage of this recording."""
@@ -108,7 +112,9 @@ def _run_baseline(job: RecordingJob) -> bool:
     if baseline_name(job) == "proxd":
         key = job.key("baseline", reader, _SHARED_CODE)
         return run_stage(job.folder, key, lambda: _read_released(job))
-    key = job.key("baseline", settings.baseline.content_hash() + reader, _FITTING_CODE)
+    key = job.key(
+        "baseline", settings.baseline.content_hash() + reader, _BASELINE_CODE, **job.prior_inputs("pose")
+    )
     return run_stage(job.folder, key, lambda: _fit_baseline(job, key))
 
 
@@ -140,7 +146,7 @@ def _fit_baseline(job: RecordingJob, key: StageKey) -> tuple[list[Path], Mapping
 def _run_humor(job: RecordingJob) -> bool:
     settings = job.settings
     hashes = settings.humor.content_hash() + settings.prox.content_hash()
-    key = job.key("humor", hashes, _FITTING_CODE)
+    key = job.key("humor", hashes, _HUMOR_CODE, **job.prior_inputs(*job.priors.provenance))
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipelines.config import Settings
 from pipelines.datasets.settings import ProxSettings
-from pipelines.fitting.prox_style_settings import ProxStyleSettings
+from pipelines.fitting.prox_style.settings import ProxStyleSettings
 from pipelines.fitting.settings import HumorSettings
 from pipelines.metrics.settings import MetricSettings
 from pipelines.motion_prior.checkpoint import PriorSettings

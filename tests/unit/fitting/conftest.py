@@ -15,7 +15,7 @@ from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.bodies.joints import BODY25_FROM_SMPLH, IGNORED_BODY25
 from pipelines.bodies.model import load_smplh
 from pipelines.fitting.prediction import FitModels
-from pipelines.fitting.prox_style_pairs import visible_vertices
+from pipelines.fitting.prox_style.pairs import visible_vertices
 from pipelines.fitting.window_data import WindowData
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.geometry.rotations import rotvec_to_rotmat

@@ -13,12 +13,12 @@ from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.bodies.joints import body_joint
 from pipelines.bodies.model import load_smplx
 from pipelines.bodies.parts import HEAD_PART, head_vertices_smplx, read_contact_parts
-from pipelines.fitting import prox_style_camera as camera
-from pipelines.fitting.prox_style import _body_sets, _frame_data, _scene_terms
-from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS, pose_frames
-from pipelines.fitting.prox_style_objective import Objective
-from pipelines.fitting.prox_style_pairs import visible_vertices
-from pipelines.fitting.prox_style_settings import ProxStyleSettings
+from pipelines.fitting.prox_style import camera
+from pipelines.fitting.prox_style.baseline import _body_sets, _frame_data, _scene_terms
+from pipelines.fitting.prox_style.body import COLUMNS, NUM_PARAMETERS, pose_frames
+from pipelines.fitting.prox_style.objective import Objective
+from pipelines.fitting.prox_style.pairs import visible_vertices
+from pipelines.fitting.prox_style.settings import ProxStyleSettings
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.geometry.rotations import rotvec_to_rotmat
 from pipelines.geometry.signed_distance import SdfGrid

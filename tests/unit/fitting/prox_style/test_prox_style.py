@@ -11,11 +11,11 @@ import torch
 
 from pipelines.artifacts import read_npz
 from pipelines.errors import DataInvalid
-from pipelines.fitting import prox_style
-from pipelines.fitting.prox_style import fit_prox_style
-from pipelines.fitting.prox_style_objective import Objective
-from pipelines.fitting.prox_style_settings import ProxStyleSettings
-from pipelines.fitting.prox_style_starts import FramesFit
+from pipelines.fitting.prox_style import baseline
+from pipelines.fitting.prox_style.baseline import fit_prox_style
+from pipelines.fitting.prox_style.objective import Objective
+from pipelines.fitting.prox_style.settings import ProxStyleSettings
+from pipelines.fitting.prox_style.starts import FramesFit
 from pipelines.records import FittedSequence, SmplxParameters
 
 
@@ -40,7 +40,7 @@ class Stub:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     stub = Stub()
-    monkeypatch.setattr(prox_style, "fit_frames", stub)
+    monkeypatch.setattr(baseline, "fit_frames", stub)
     return stub
 
 
@@ -139,7 +139,7 @@ def test_points_are_counted_once_and_stand_for_the_full_scan(prox_stage) -> None
     points = seen.points_camera.copy()
     points[0] = np.resize(points[0, :5], points[0].shape)  # the reader repeats few points
     record = replace(seen, num_points=num_points, points_camera=points)
-    data = prox_style._frame_data(record, np.array([0, 1]), num_points=100)
+    data = baseline._frame_data(record, np.array([0, 1]), num_points=100)
     assert [len(scan.points_camera) for scan in data.scans] == [5, 100]
     assert [scan.weight for scan in data.scans] == [1.0, 40.0]
     torch.testing.assert_close(

@@ -12,9 +12,9 @@ import torch
 
 from pipelines.artifacts import read_npz
 from pipelines.errors import DataInvalid
-from pipelines.fitting import prox_style_energies as energies
-from pipelines.fitting.prox_style_energies import VertexPairs
-from pipelines.fitting.prox_style_pairs import (
+from pipelines.fitting.prox_style import energies as energies
+from pipelines.fitting.prox_style.energies import VertexPairs
+from pipelines.fitting.prox_style.pairs import (
     ContactScene,
     NearestInScene,
     ScanPoints,
@@ -24,7 +24,7 @@ from pipelines.fitting.prox_style_pairs import (
     scan_pairs,
     visible_vertices,
 )
-from pipelines.fitting.prox_style_settings import ProxStyleSettings, StageWeights, proxd_stages
+from pipelines.fitting.prox_style.settings import ProxStyleSettings, StageWeights, proxd_stages
 from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.geometry.transforms import transform_points
 from pipelines.records import SceneScan

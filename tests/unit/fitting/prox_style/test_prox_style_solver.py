@@ -11,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.artifacts import read_npz
-from pipelines.fitting import prox_style_camera as camera
-from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS, pose_frames
-from pipelines.fitting.prox_style_curvature import (
+from pipelines.fitting.prox_style import camera
+from pipelines.fitting.prox_style.body import COLUMNS, NUM_PARAMETERS, pose_frames
+from pipelines.fitting.prox_style.curvature import (
     AnchorPoints,
     joint_turns,
     left_jacobian,
     point_jacobian,
 )
-from pipelines.fitting.prox_style_lbfgs import FrameByFrame, minimise_lbfgs
-from pipelines.fitting.prox_style_objective import Objective
-from pipelines.fitting.prox_style_pairs import ContactScene, NearestInScene
-from pipelines.fitting.prox_style_settings import ProxStyleSettings, proxd_stages
-from pipelines.fitting.prox_style_solver import GaussNewton, _damped_step, _secant_update
-from pipelines.fitting.prox_style_starts import fit_frames
+from pipelines.fitting.prox_style.lbfgs import FrameByFrame, minimise_lbfgs
+from pipelines.fitting.prox_style.objective import Objective
+from pipelines.fitting.prox_style.pairs import ContactScene, NearestInScene
+from pipelines.fitting.prox_style.settings import ProxStyleSettings, proxd_stages
+from pipelines.fitting.prox_style.solver import GaussNewton, _damped_step, _secant_update
+from pipelines.fitting.prox_style.starts import fit_frames
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from pipelines.records import SceneScan
 

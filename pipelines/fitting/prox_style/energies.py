@@ -2,7 +2,7 @@
 
 Joints and depth terms are in the colour camera's frame, the two scene terms in the world frame; metres.
 Nearest neighbours and visibility are constants of an evaluation: they come in as `VertexPairs`
-(`prox_style_pairs.py` finds them), so that every term here is a plain differentiable function.
+(`pairs.py` finds them), so that every term here is a plain differentiable function.
 
 Source: prox `fitting.py` (`SMPLifyLoss`, `SMPLifyCameraInitLoss`), `prior.py`, `misc_utils.py`.
 Differs from PROX: the self-collision term is left out (weight 0.01 in PROXD.yaml, a count of crossing
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipelines.fitting.prox_style_settings import StageWeights
+from pipelines.fitting.prox_style.settings import StageWeights
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.geometry.robust import geman_mcclure
 from pipelines.geometry.signed_distance import SdfGrid

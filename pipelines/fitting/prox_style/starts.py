@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipelines.fitting import prox_style_camera as camera
-from pipelines.fitting.prox_style_body import COLUMNS
-from pipelines.fitting.prox_style_energies import TERM_NAMES
-from pipelines.fitting.prox_style_lbfgs import FrameByFrame
-from pipelines.fitting.prox_style_objective import Objective
-from pipelines.fitting.prox_style_settings import ProxStyleSettings, StageWeights
-from pipelines.fitting.prox_style_solver import GaussNewton
+from pipelines.fitting.prox_style import camera
+from pipelines.fitting.prox_style.body import COLUMNS
+from pipelines.fitting.prox_style.energies import TERM_NAMES
+from pipelines.fitting.prox_style.lbfgs import FrameByFrame
+from pipelines.fitting.prox_style.objective import Objective
+from pipelines.fitting.prox_style.settings import ProxStyleSettings, StageWeights
+from pipelines.fitting.prox_style.solver import GaussNewton
 from pipelines.geometry.rotations import rotvec_to_rotmat
 
 _SAME_ORIENTATION_DEG = 15.0

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pipelines.bodies.smplx_model import SmplxBody
-from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS, PoseDecoder, pose_frames
-from pipelines.fitting.prox_style_energies import TORSO_KEYPOINTS, camera_residuals
-from pipelines.fitting.prox_style_objective import FrameData
+from pipelines.fitting.prox_style.body import COLUMNS, NUM_PARAMETERS, PoseDecoder, pose_frames
+from pipelines.fitting.prox_style.energies import TORSO_KEYPOINTS, camera_residuals
+from pipelines.fitting.prox_style.objective import FrameData
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 
 FACING = (math.pi, 0.0, 0.0)

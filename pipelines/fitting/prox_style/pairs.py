@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from pipelines.errors import DataInvalid
-from pipelines.fitting.prox_style_energies import VertexPairs
+from pipelines.fitting.prox_style.energies import VertexPairs
 from pipelines.geometry.meshes import RayCaster, vertex_normals
 from pipelines.records import SceneScan
 

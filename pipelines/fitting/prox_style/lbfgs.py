@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipelines.fitting.prox_style_body import COLUMNS
-from pipelines.fitting.prox_style_objective import Objective
-from pipelines.fitting.prox_style_settings import StageWeights
+from pipelines.fitting.prox_style.body import COLUMNS
+from pipelines.fitting.prox_style.objective import Objective
+from pipelines.fitting.prox_style.settings import StageWeights
 
 _HISTORY = 100
 _CALLS = 30

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipelines.bodies.smplx_model import SmplxBody
-from pipelines.fitting import prox_style_energies as terms
-from pipelines.fitting.prox_style_body import COLUMNS, PoseDecoder, PosedFrames, pose_frames
-from pipelines.fitting.prox_style_energies import VertexPairs
-from pipelines.fitting.prox_style_pairs import (
+from pipelines.fitting.prox_style import energies as terms
+from pipelines.fitting.prox_style.body import COLUMNS, PoseDecoder, PosedFrames, pose_frames
+from pipelines.fitting.prox_style.energies import VertexPairs
+from pipelines.fitting.prox_style.pairs import (
     ContactScene,
     NearestInScene,
     ScanPoints,
@@ -28,7 +28,7 @@ from pipelines.fitting.prox_style_pairs import (
     scan_pairs,
     visible_vertices,
 )
-from pipelines.fitting.prox_style_settings import ProxStyleSettings, StageWeights
+from pipelines.fitting.prox_style.settings import ProxStyleSettings, StageWeights
 from pipelines.geometry.rotations import rotmat_to_rotvec
 from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.geometry.transforms import transform_points

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipelines.fitting.prox_style_body import COLUMNS, NUM_PARAMETERS
-from pipelines.fitting.prox_style_curvature import Curvature
-from pipelines.fitting.prox_style_objective import Objective
-from pipelines.fitting.prox_style_settings import ProxStyleSolverSettings, StageWeights
+from pipelines.fitting.prox_style.body import COLUMNS, NUM_PARAMETERS
+from pipelines.fitting.prox_style.curvature import Curvature
+from pipelines.fitting.prox_style.objective import Objective
+from pipelines.fitting.prox_style.settings import ProxStyleSolverSettings, StageWeights
 
 _FIRST_DAMPING = 0.1
 _LEAST_DAMPING = 1e-5

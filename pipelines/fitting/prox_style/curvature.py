@@ -18,17 +18,17 @@ from torch import Tensor
 
 from pipelines.bodies.joints import PROX118_FROM_SMPLX
 from pipelines.bodies.smplx_model import SmplxBody
-from pipelines.fitting.prox_style_body import (
+from pipelines.fitting.prox_style.body import (
     BODY_JOINTS,
     COLUMNS,
     NUM_PARAMETERS,
     PoseDecoder,
     PosedFrames,
 )
-from pipelines.fitting.prox_style_energies import VertexPairs
-from pipelines.fitting.prox_style_objective import BENDING_JOINTS, Evaluation, Objective
-from pipelines.fitting.prox_style_pairs import faces_touching
-from pipelines.fitting.prox_style_settings import StageWeights
+from pipelines.fitting.prox_style.energies import VertexPairs
+from pipelines.fitting.prox_style.objective import BENDING_JOINTS, Evaluation, Objective
+from pipelines.fitting.prox_style.pairs import faces_touching
+from pipelines.fitting.prox_style.settings import StageWeights
 from pipelines.geometry.meshes import vertex_normals
 from pipelines.geometry.rotations import rotmat_to_rotvec
 from pipelines.geometry.transforms import transform_points

@@ -3,8 +3,8 @@
     parts = read_contact_parts(segments_folder)
     fitted = fit_prox_style(observations, scene, files, parts, priors.pose, settings)
 
-Energies, weights and stages are those of PROX's PROXD setting (`prox_style_energies.py`,
-`prox_style_settings.py`). Differs from PROX: self-collision is left out; the visible set is held
+Energies, weights and stages are those of PROX's PROXD setting (`energies.py`,
+`settings.py`). Differs from PROX: self-collision is left out; the visible set is held
 fixed within an optimiser round; a faster optimiser by default (`solver.method: lbfgs` is PROX's);
 starts that face the camera and turn away from it by default (`orientation_try: official` is PROX's);
 s2m over a fixed number of points scaled to all of them; frames without keypoints or without depth are
@@ -30,11 +30,11 @@ from pipelines.bodies.model import load_smplx
 from pipelines.bodies.parts import HEAD_PART, PROX_CONTACT_PARTS, head_vertices_smplx
 from pipelines.bodies.smplx_model import SmplxBody
 from pipelines.errors import DataInvalid
-from pipelines.fitting.prox_style_body import NUM_PARAMETERS, PoseDecoder, to_smplx_parameters
-from pipelines.fitting.prox_style_objective import BodySets, FrameData, Objective, SceneTerms
-from pipelines.fitting.prox_style_pairs import ContactScene, ScanPoints
-from pipelines.fitting.prox_style_settings import ProxStyleSettings
-from pipelines.fitting.prox_style_starts import FramesFit, fit_frames
+from pipelines.fitting.prox_style.body import NUM_PARAMETERS, PoseDecoder, to_smplx_parameters
+from pipelines.fitting.prox_style.objective import BodySets, FrameData, Objective, SceneTerms
+from pipelines.fitting.prox_style.pairs import ContactScene, ScanPoints
+from pipelines.fitting.prox_style.settings import ProxStyleSettings
+from pipelines.fitting.prox_style.starts import FramesFit, fit_frames
 from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.geometry.transforms import to_tensor
 from pipelines.records import FRAME_OK, FittedSequence, FrameStatus, SceneScan, SequenceObservations
@@ -42,7 +42,7 @@ from pipelines.records import FRAME_OK, FittedSequence, FrameStatus, SceneScan, 
 _log = logging.getLogger(__name__)
 
 METHOD = "prox_style"
-_CODE = ("pipelines/fitting", "pipelines/bodies", "pipelines/geometry")
+_CODE = ("pipelines/fitting/prox_style", "pipelines/bodies", "pipelines/geometry")
 
 
 def fit_prox_style(
