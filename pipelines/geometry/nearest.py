@@ -8,9 +8,12 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from pipelines.geometry import pytorch3d_backend
+
 _ROUNDING_M = 2e-6
 _WORTH_LISTS_M = 0.003
 _TOO_MANY_DOUBTS = 0.25
+_CHUNK_PAIRS = 1 << 25
 
 
 def nearest_indices(
@@ -19,6 +22,31 @@ def nearest_indices(
     """Index of the nearest target of each query (Euclidean, exact)."""
     _, indices = _tree(targets).query(queries)
     return np.asarray(indices, dtype=np.int64)
+
+
+def nearest_rows(
+    queries: Float[Tensor, "queries 3"], targets: Float[Tensor, "targets 3"]
+) -> Int[Tensor, " queries"]:
+    """Index of the nearest target of each query, where the tensors are; no gradient.
+
+    On a CPU by a tree; elsewhere by pytorch3d if it is installed, else by all distances, in chunks.
+    """
+    queries, targets = queries.detach(), targets.detach()
+    if queries.device.type == "cpu":
+        return torch.as_tensor(nearest_indices(queries.numpy(), targets.numpy()))
+    if queries.is_cuda and pytorch3d_backend.is_installed():
+        return pytorch3d_backend.nearest_rows(queries, targets)
+    return nearest_by_distances(queries, targets)
+
+
+def nearest_by_distances(
+    queries: Float[Tensor, "queries 3"], targets: Float[Tensor, "targets 3"]
+) -> Int[Tensor, " queries"]:
+    """Index of the nearest target of each query by looking at every pair, on any device."""
+    chunks = queries.split(max(1, _CHUNK_PAIRS // max(1, len(targets))))
+    # The default way by matrix products is off by millimetres a few metres from the origin.
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cat([torch.cdist(part, targets, compute_mode=exact).argmin(dim=1) for part in chunks])
 
 
 class NearestCache:

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.geometry.nearest import FixedTargets, NearestCache, nearest_indices
+from pipelines.geometry import nearest, pytorch3d_backend
+from pipelines.geometry.nearest import (
+    FixedTargets,
+    NearestCache,
+    nearest_by_distances,
+    nearest_indices,
+    nearest_rows,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 20))
@@ -64,3 +71,40 @@ def test_resting_targets_are_answered_without_a_tree():
     fixed.query(q)
     fixed.query(q + 1e-5)
     assert fixed.num_searched <= 105
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_ways_to_search_tensors_agree(dtype):
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.rand(70, 3, generator=generator, dtype=dtype, requires_grad=True)
+    targets = torch.rand(50, 3, generator=generator, dtype=dtype)
+    expected = (queries[:, None] - targets).norm(dim=-1).argmin(dim=1)
+    for search in (nearest_rows, nearest_by_distances):
+        assert torch.equal(search(queries, targets), expected)
+        assert search(queries[:0], targets).shape == (0,)
+
+
+def test_distances_are_searched_in_chunks(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    queries, targets = torch.rand(71, 3, generator=generator), torch.rand(50, 3, generator=generator)
+    whole = nearest_by_distances(queries, targets)
+    monkeypatch.setattr(nearest, "_CHUNK_PAIRS", 200)
+    assert torch.equal(nearest_by_distances(queries, targets), whole)
+
+
+def test_search_by_distances_is_exact_far_from_the_origin():
+    targets = torch.tensor([[0.0, 0, 0], [0.002, 0, 0]]) + 100
+    assert nearest_by_distances(targets, targets).tolist() == [0, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.pytorch3d
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() and pytorch3d_backend.is_installed()),
+    reason="needs a GPU and a pytorch3d built for this torch (github.com/facebookresearch/pytorch3d)",
+)
+def test_pytorch3d_finds_the_same_neighbours():
+    generator = torch.Generator().manual_seed(0)
+    queries, targets = torch.rand(500, 3, generator=generator), torch.rand(300, 3, generator=generator)
+    found = pytorch3d_backend.nearest_rows(queries.cuda(), targets.cuda())
+    assert torch.equal(found.cpu(), nearest_rows(queries, targets))
