@@ -27,6 +27,7 @@ from sahmr.ops.convolution import (
     concatenate,
 )
 from sahmr.ops.devoxelize import devoxelize
+from sahmr.ops.products import RowLinear
 from sahmr.ops.sparse_tensor import PointCloud, Rounding, SparseTensor
 from sahmr.ops.voxelize import PointVoxelLinks
 
@@ -61,7 +62,7 @@ class SPVCNN(nn.Module):
         backend = settings.backend
         c0, c1, c2, c3, c4 = settings.channels_down
         u1, u2, u3, u4 = settings.channels_up
-        self.fc_in = nn.Linear(settings.channels_in, settings.channels_linear)
+        self.fc_in = RowLinear(settings.channels_in, settings.channels_linear)
         self.stem = nn.Sequential(
             SparseConvolution(settings.channels_linear, c0, backend=backend),
             SparseBatchNorm(c0),
@@ -79,10 +80,10 @@ class SPVCNN(nn.Module):
         self.up3 = _up_stage(u2, u3, c1, backend)
         self.up4 = _up_stage(u3, u4, c0, backend)
         self.point_transforms = nn.ModuleList(
-            nn.Sequential(nn.Linear(before, after), RowBatchNorm(after), nn.ReLU())
+            nn.Sequential(RowLinear(before, after), RowBatchNorm(after), nn.ReLU(inplace=True))
             for before, after in ((c0, c4), (c4, u2), (u2, u4))
         )
-        self.classifier = nn.Sequential(nn.Linear(u4, settings.channels_out))
+        self.classifier = nn.Sequential(RowLinear(u4, settings.channels_out))
 
     def forward(self, points: PointCloud) -> Float[Tensor, "points channels"]:
         """Outputs per point, in the order of the points; an empty cloud gives no rows.
@@ -138,7 +139,7 @@ class ResidualBlock(nn.Module):
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Same cells, other channels."""
         total = self.net(tensor).features + self.downsample(tensor).features
-        return tensor.with_features(F.relu(total))
+        return tensor.with_features(F.relu(total, inplace=True))
 
 
 class ScaleChange(nn.Module):

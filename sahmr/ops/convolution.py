@@ -93,11 +93,11 @@ class SparseBatchNorm(RowBatchNorm):
 
 
 class SparseReLU(nn.Module):
-    """ReLU of a sparse tensor's features."""
+    """ReLU of a sparse tensor's features, in place: only after a layer that does not need its output."""
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Clip at zero."""
-        return tensor.with_features(F.relu(tensor.features))
+        return tensor.with_features(F.relu(tensor.features, inplace=True))
 
 
 def concatenate(first: SparseTensor, second: SparseTensor) -> SparseTensor:

@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sahmr.ops.hashing import find_keys, key_step
+from sahmr.ops.products import even_size
 
 Offset = tuple[int, int, int]
 
@@ -39,9 +40,30 @@ class KernelMap:
         return own + sum(len(rows) for rows in self.inputs)
 
     @cached_property
+    def even_pairs(self) -> tuple[tuple[Int[Tensor, " _"], Int[Tensor, " _"], int], ...]:
+        """Per weight: inputs and outputs, repeated at the end to an even size, and how many are real."""
+        return tuple(
+            (_padded(inputs), _padded(outputs), len(inputs))
+            for inputs, outputs in zip(self.inputs, self.outputs, strict=True)
+        )
+
+    @cached_property
+    def exact_pairs(self) -> tuple[tuple[Int[Tensor, " _"], Int[Tensor, " _"], int], ...]:
+        """Per weight: inputs and outputs, and how many they are."""
+        return tuple(
+            (inputs, outputs, len(inputs))
+            for inputs, outputs in zip(self.inputs, self.outputs, strict=True)
+        )
+
+    @cached_property
     def transposed(self) -> KernelMap:
         """The same pairs walked backwards: the map of the transposed convolution."""
         return KernelMap(self.outputs, self.inputs, self.num_outputs, self.num_inputs, self.centre)
+
+
+def _padded(rows: Int[Tensor, " rows"]) -> Int[Tensor, " _"]:
+    missing = even_size(len(rows), up=True) - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing)]) if missing else rows
 
 
 def pointwise_map(num_rows: int, device: torch.device) -> KernelMap:
@@ -61,17 +83,26 @@ def kernel_offsets(size: int) -> list[Offset]:
 def same_grid_map(keys: Int[Tensor, " cells"], size: int, stride: int) -> KernelMap:
     """Map of an odd kernel from a grid to itself.
 
-    Only half of the neighbours are searched: if b lies at offset d of a, a lies at -d of b.
+    Only half of the neighbours are looked for: if b lies at offset d of a, a lies at -d of b. Keys are
+    sorted with z last, so the neighbours of a cell in one column along z follow each other, and one search
+    finds the first of them.
     """
     offsets = kernel_offsets(size)
-    half = len(offsets) // 2
-    empty = torch.zeros(0, dtype=torch.int64, device=keys.device)
-    pairs: list[tuple[Tensor, Tensor]] = [(empty, empty)] * len(offsets)
-    for index, (dx, dy, dz) in enumerate(offsets[:half]):
-        rows = find_keys(keys, keys + key_step(dx * stride, dy * stride, dz * stride))
-        outputs = (rows >= 0).nonzero()[:, 0]
-        inputs = rows[outputs]
-        pairs[index], pairs[-1 - index] = (inputs, outputs), (outputs, inputs)
+    half, reach = len(offsets) // 2, size // 2
+    nothing = torch.zeros(0, dtype=torch.int64, device=keys.device)
+    pairs: list[tuple[Tensor, Tensor]] = [(nothing, nothing)] * len(offsets)
+    ended = torch.cat([keys, keys.new_full((1,), torch.iinfo(keys.dtype).max)])
+    for dx, dy in {offset[:2]: None for offset in offsets[:half]} | {(0, 0): None}:
+        wanted = keys + key_step(dx * stride, dy * stride, -reach * stride)
+        row = torch.searchsorted(keys, wanted)
+        for dz in range(-reach, reach + 1):
+            found = ended[row] == wanted
+            index = offsets.index((dx, dy, dz))
+            if index < half:
+                outputs = found.nonzero()[:, 0]
+                inputs = row[outputs]
+                pairs[index], pairs[-1 - index] = (inputs, outputs), (outputs, inputs)
+            row, wanted = row + found, wanted + stride
     inputs_of, outputs_of = zip(*pairs, strict=True)
     return KernelMap(inputs_of, outputs_of, len(keys), len(keys), centre=half)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sahmr.ops.kernel_map import KernelMap
-from sahmr.ops.products import product
+from sahmr.ops.products import prefers_even_rows, product, rows_product
 
 
 def convolve(
@@ -38,30 +38,39 @@ class _Convolution(torch.autograd.Function):
         pairs: KernelMap = ctx.pairs
         wants_features, wants_kernel, _ = ctx.needs_input_grad
         gradient = gradient.contiguous()
-        grad_kernel = torch.zeros_like(kernel) if wants_kernel else None
         grad_features = torch.zeros_like(features) if wants_features else None
+        grad_kernel = torch.zeros_like(kernel) if wants_kernel else None
+        weights, grad_weights = kernel.unbind(), grad_kernel.unbind() if grad_kernel is not None else ()
         if pairs.centre is not None:
             if grad_features is not None:
-                grad_features = product(gradient, kernel[pairs.centre].t())
+                grad_features = rows_product(gradient, weights[pairs.centre].t())
             if grad_kernel is not None:
-                grad_kernel[pairs.centre] = product(features.t(), gradient)
-        for k, (inputs, outputs) in enumerate(zip(pairs.inputs, pairs.outputs, strict=True)):
-            if len(inputs) == 0:
+                grad_weights[pairs.centre].copy_(features.t() @ gradient)
+        for k, (inputs, outputs, count) in enumerate(_lists(features, pairs)):
+            if count == 0:
                 continue
             arriving = gradient.index_select(0, outputs)
             if grad_features is not None:
-                grad_features.index_add_(0, inputs, product(arriving, kernel[k].t()))
+                back = product(arriving, weights[k].t())
+                grad_features.index_add_(0, inputs[:count], back[:count])
             if grad_kernel is not None:
-                grad_kernel[k] = product(features.index_select(0, inputs).t(), arriving)
+                arriving[count:] = 0
+                grad_weights[k].copy_(product(features.index_select(0, inputs).t(), arriving))
         return grad_features, grad_kernel, None
 
 
 def _gather_multiply_add(features: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:
+    weights = kernel.unbind()
     if pairs.centre is not None:
-        out = product(features, kernel[pairs.centre])
+        out = rows_product(features, weights[pairs.centre])
     else:
         out = features.new_zeros(pairs.num_outputs, kernel.shape[2])
-    for k, (inputs, outputs) in enumerate(zip(pairs.inputs, pairs.outputs, strict=True)):
-        if len(inputs):
-            out.index_add_(0, outputs, product(features.index_select(0, inputs), kernel[k]))
+    for weight, (inputs, outputs, count) in zip(weights, _lists(features, pairs), strict=True):
+        if count:
+            arriving = product(features.index_select(0, inputs), weight)
+            out.index_add_(0, outputs[:count], arriving[:count])
     return out
+
+
+def _lists(features: Tensor, pairs: KernelMap) -> tuple[tuple[Tensor, Tensor, int], ...]:
+    return pairs.even_pairs if prefers_even_rows(features) else pairs.exact_pairs

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from pipelines.errors import DataInvalid
 from sahmr.ops.convolution import RowBatchNorm, SparseConvolution, concatenate
 from sahmr.ops.kernel_map import kernel_offsets
-from sahmr.ops.products import product
+from sahmr.ops.products import RowLinear, even_size, product, rows_product
 from sahmr.ops.sparse_tensor import VoxelPyramid, sparse_tensor
 from sahmr.ops.torch_backend import convolve
 
@@ -209,3 +209,47 @@ def test_batch_norm_of_two_rows_learns():
     norm = RowBatchNorm(1).train()
     assert norm(torch.tensor([[1.0], [3.0]])).flatten().tolist() == pytest.approx([-1, 1], abs=1e-4)
     assert norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 63, 130, 1001])
+def test_rows_product_is_the_matrix_product_with_any_number_of_rows(rows, dtype):
+    a, b = torch.randn(rows, 20, dtype=dtype), torch.randn(20, 3, dtype=dtype)
+    torch.testing.assert_close(rows_product(a, b), a @ b)
+
+
+def test_even_sizes_are_few_and_near():
+    for rows in range(1, 5000):
+        up, down = even_size(rows, up=True), even_size(rows, up=False)
+        assert down <= rows <= up
+        assert up - down <= max(8, rows / 8)
+        assert even_size(up, up=False) == up
+        assert even_size(down, up=True) == down
+    assert len({even_size(rows, up=True) for rows in range(1, 30000)}) < 100
+
+
+def test_single_precision_agrees_with_double_for_values_and_gradients(random_tensor):
+    tensor = random_tensor(count=200, channels=16)
+    for size, step in ((3, 1), (2, 2)):
+        found = []
+        for dtype in (torch.float32, torch.float64):
+            pairs = tensor.pyramid.kernel_map(1, size, step)
+            generator = torch.Generator().manual_seed(2)
+            kernel = torch.randn(size**3, 16, 24, dtype=torch.float64, generator=generator)
+            leaves = [tensor.features.to(dtype).requires_grad_(), kernel.to(dtype).requires_grad_()]
+            out = convolve(*leaves, pairs)
+            found.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
+        for single, double in zip(*found, strict=True):
+            torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-3)
+
+
+def test_a_linear_layer_of_rows_is_the_usual_one():
+    usual, ours = torch.nn.Linear(5, 3).double(), RowLinear(5, 3).double()
+    ours.load_state_dict(usual.state_dict())
+    rows = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(ours(rows), usual(rows))
+    assert torch.autograd.gradcheck(ours, rows)
+    ours(rows).square().sum().backward()
+    usual(rows).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, usual.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, usual.bias.grad)
