@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  options: CONFIG=configs/pseudo_gt/prox.yaml  SET="prox_root=/data/prox runner.workers=4"'
+	@echo '  options: CONFIG=configs/pseudo_gt/prox.yaml  SET="prox.root=/data/prox runner.workers=4"'
 
 setup: $(VENV)/.installed ## create .venv and install everything (done by the other verbs when needed)
 $(VENV)/.installed: pyproject.toml constraints.txt
