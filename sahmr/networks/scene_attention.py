@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sahmr.networks.linear import Linear
+
 Attention = Literal["linear", "full"]
 DENOMINATOR_EPS: Final = 1e-6
 
@@ -25,11 +27,11 @@ class SceneAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.attention = heads, attention
-        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
-        self.merge = nn.Linear(width, width, bias=False)
+        self.query, self.key, self.value = (Linear(width, width, bias=False) for _ in range(3))
+        self.merge = Linear(width, width, bias=False)
         self.merge_norm = nn.LayerNorm(width)
-        self.mix = nn.Linear(2 * width, 2 * width, bias=False)
-        self.narrow = nn.Linear(2 * width, width, bias=False)
+        self.mix = Linear(2 * width, 2 * width, bias=False)
+        self.narrow = Linear(2 * width, width, bias=False)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 

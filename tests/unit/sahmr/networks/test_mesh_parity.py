@@ -44,7 +44,9 @@ def test_metro_equals_the_official_one(network_golden, weights):
     golden.check("verts431", found.coarse)
     golden.check("verts1723", found.middle)
     golden.check("verts6890", found.full)
-    golden.check("proj2d_of_joints14", crop_projection(found.joints, found.camera, 224))
+    # The camera's rounding is multiplied by 112 px: in float32 any order of the sums is off by up to 5e-5.
+    projected = crop_projection(found.joints, found.camera, 224)
+    golden.check("proj2d_of_joints14", projected, tolerance=1e-4)
 
 
 def test_mesh_recovery_equals_the_official_one(network_golden, weights):

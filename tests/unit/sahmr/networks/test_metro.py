@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pipelines.errors import DataInvalid
 from sahmr.networks.hrnet import HrnetSettings
 from sahmr.networks.mesh_tokens import MeshTransformerSettings
 from sahmr.networks.metro import Metro, crop_projection
@@ -69,3 +70,8 @@ def test_upsampling_is_linear_in_the_coarse_mesh(small):
     torch.testing.assert_close(middle[0], by_hand)
     by_hand = small.upsampling.to_full.weight @ by_hand + small.upsampling.to_full.bias[:, None]
     torch.testing.assert_close(full[0], by_hand)
+
+
+def test_images_that_are_not_finite_are_refused(small, template):
+    with pytest.raises(DataInvalid, match="images hold values that are not finite"):
+        small(torch.full((1, 3, 64, 64), float("nan")), template)

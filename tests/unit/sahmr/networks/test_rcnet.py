@@ -206,3 +206,10 @@ def test_training_reaches_features_but_not_the_root_maps(small, scene):
     assert not gradient[:2].any()
     assert bool((gradient[2:6] > 0).all())
     assert not gradient[6:].any()
+
+
+def test_mirrored_half_gives_contact_maps_of_the_mirrored_images(small):
+    images = torch.randn(2, 3, 64, 64)
+    maps, mirrored = small.maps_with_mirror(images)
+    torch.testing.assert_close(maps.features, small.root_net(images).features, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mirrored, small.root_net(images.flip(3)).contact, atol=1e-5, rtol=1e-4)
