@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
+        ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
         ("settings", _settings, "print the resolved settings as YAML"),
     ):
         verb = verbs.add_parser(name, help=text, description=text)
@@ -88,6 +89,15 @@ def _train_priors(options: argparse.Namespace) -> int:
 
     settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
     sys.stdout.write(f"{train_shipped_priors(settings)}\n")
+    return EXIT_OK
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from sahmr.prediction_files import PredictionSettings, predict_files
+
+    settings = load_settings(PredictionSettings, options.config, options.overrides)
+    sys.stdout.write(f"{predict_files(settings)}\n")
     return EXIT_OK
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from pipelines.artifacts import write_bytes
+from pipelines.datasets.scenes import ScanMesh
 from pipelines.errors import DataInvalid
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.geometry.transforms import transform_points
@@ -78,7 +79,7 @@ def save_glb(
     view: PersonView,
     body: MeshPrediction,
     faces: Int[np.ndarray, "faces 3"],
-    scene: SceneScan | None = None,
+    scene: SceneScan | ScanMesh | None = None,
     up_axis: UpAxis = "z",
 ) -> None:
     """Write body, contact points and scan in the world frame, turned so that glTF's y is up.

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 
 from pipelines.bodies.files import resolve_body_files
+from pipelines.datasets.scenes import ScanMesh
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.records import SceneScan
 from sahmr.data.coarse_body import load_categories, load_template
@@ -78,7 +79,7 @@ class SahmrPredictor:
 
     @torch.inference_mode()
     def predict(
-        self, view: PersonView, scene: SceneScan | Float[np.ndarray, "points 3"]
+        self, view: PersonView, scene: SceneScan | ScanMesh | Float[np.ndarray, "points 3"]
     ) -> MeshPrediction:
         """The body of one view, as a batch of one, camera frame; equal inputs give equal results.
 
@@ -90,7 +91,7 @@ class SahmrPredictor:
         Raises:
             DataInvalid: the box is empty or beside the image, or the camera is impossible.
         """
-        points_world = scene_cloud(scene) if isinstance(scene, SceneScan) else scene
+        points_world = scene_cloud(scene) if isinstance(scene, SceneScan | ScanMesh) else scene
         crop = prepare_crop(view, points_world, self.network.settings.mesh_recovery.image_px)
         device = next(self.network.parameters()).device
         generator = torch.Generator().manual_seed(zlib.crc32(view.key.encode()))

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from pipelines.datasets.scenes import ScanMesh
 from pipelines.records import SceneScan
 
 SCENE_PITCH_M: Final = 0.02
@@ -17,7 +18,9 @@ _BORDER: Final = 1e-6
 """In cells: a surface exactly between two cells counts to the upper one, whatever its rounding."""
 
 
-def scene_cloud(scene: SceneScan, pitch_m: float = SCENE_PITCH_M) -> Float[np.ndarray, "points 3"]:
+def scene_cloud(
+    scene: SceneScan | ScanMesh, pitch_m: float = SCENE_PITCH_M
+) -> Float[np.ndarray, "points 3"]:
     """Points of a scan's surface, world frame: the centres of the cells the surface passes through."""
     return surface_cells(scene.vertices_world, scene.faces, pitch_m)
 
