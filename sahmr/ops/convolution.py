@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sahmr.ops import torch_backend, torchsparse_backend
-from sahmr.ops.kernel_map import pointwise_map
+from sahmr.ops.kernel_map import KernelMap, pointwise_map
 from sahmr.ops.sparse_tensor import SparseTensor
 
 Backend = Literal["torch", "torchsparse"]
@@ -49,19 +49,23 @@ class SparseConvolution(nn.Module):
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Convolve."""
+        pairs = self.pairs(tensor)
         if self.size == 1:
-            alone = pointwise_map(len(tensor.features), tensor.features.device)
             return tensor.with_features(
-                torch_backend.convolve(tensor.features, self.kernel[None], alone)
+                torch_backend.convolve(tensor.features, self.kernel[None], pairs)
             )
-        stride = tensor.stride // self.step if self.transposed else tensor.stride
-        pairs = tensor.pyramid.kernel_map(stride, self.size, self.step)
-        if self.transposed:
-            pairs = pairs.transposed
-        else:
-            stride *= self.step
+        stride = tensor.stride // self.step if self.transposed else tensor.stride * self.step
         convolve = torch_backend.convolve if self.backend == "torch" else torchsparse_backend.convolve
         return SparseTensor(convolve(tensor.features, self.kernel, pairs), stride, tensor.pyramid)
+
+    def pairs(self, tensor: SparseTensor) -> KernelMap:
+        """Which voxels of the tensor this layer joins."""
+        if self.size == 1:
+            return pointwise_map(len(tensor.features), tensor.features.device)
+        if self.transposed:
+            below = tensor.stride // self.step
+            return tensor.pyramid.kernel_map(below, self.size, self.step).transposed
+        return tensor.pyramid.kernel_map(tensor.stride, self.size, self.step)
 
     def extra_repr(self) -> str:
         """Shape and kind, for `print`."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sahmr.ops.kernel_map import KernelMap
+from sahmr.ops.kernel_map import KernelMap, PairBatch
 from sahmr.ops.products import prefers_even_rows, product, rows_product
 
 
@@ -46,16 +46,15 @@ class _Convolution(torch.autograd.Function):
                 grad_features = rows_product(gradient, weights[pairs.centre].t())
             if grad_kernel is not None:
                 grad_weights[pairs.centre].copy_(features.t() @ gradient)
-        for k, (inputs, outputs, count) in enumerate(_lists(features, pairs)):
-            if count == 0:
-                continue
-            arriving = gradient.index_select(0, outputs)
+        for weight, inputs, outputs, even_inputs, even_outputs in _batches(features, pairs):
+            count = len(outputs)
+            arriving = gradient.index_select(0, even_outputs)
             if grad_features is not None:
-                back = product(arriving, weights[k].t())
-                grad_features.index_add_(0, inputs[:count], back[:count])
+                back = product(arriving, weights[weight].t())
+                grad_features.index_add_(0, inputs, back[:count])
             if grad_kernel is not None:
                 arriving[count:] = 0
-                grad_weights[k].copy_(product(features.index_select(0, inputs).t(), arriving))
+                grad_weights[weight].add_(product(features.index_select(0, even_inputs).t(), arriving))
         return grad_features, grad_kernel, None
 
 
@@ -65,12 +64,11 @@ def _gather_multiply_add(features: Tensor, kernel: Tensor, pairs: KernelMap) -> 
         out = rows_product(features, weights[pairs.centre])
     else:
         out = features.new_zeros(pairs.num_outputs, kernel.shape[2])
-    for weight, (inputs, outputs, count) in zip(weights, _lists(features, pairs), strict=True):
-        if count:
-            arriving = product(features.index_select(0, inputs), weight)
-            out.index_add_(0, outputs[:count], arriving[:count])
+    for weight, _, outputs, even_inputs, _ in _batches(features, pairs):
+        arriving = product(features.index_select(0, even_inputs), weights[weight])
+        out.index_add_(0, outputs, arriving[: len(outputs)])
     return out
 
 
-def _lists(features: Tensor, pairs: KernelMap) -> tuple[tuple[Tensor, Tensor, int], ...]:
-    return pairs.even_pairs if prefers_even_rows(features) else pairs.exact_pairs
+def _batches(features: Tensor, pairs: KernelMap) -> list[PairBatch]:
+    return pairs.cached_batches if prefers_even_rows(features) else pairs.batches

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from pipelines.errors import DataInvalid
+from sahmr.ops import kernel_map
 from sahmr.ops.convolution import RowBatchNorm, SparseConvolution, concatenate
 from sahmr.ops.kernel_map import kernel_offsets
 from sahmr.ops.products import RowLinear, even_size, product, rows_product
@@ -253,3 +254,24 @@ def test_a_linear_layer_of_rows_is_the_usual_one():
     usual(rows).square().sum().backward()
     torch.testing.assert_close(ours.weight.grad, usual.weight.grad)
     torch.testing.assert_close(ours.bias.grad, usual.bias.grad)
+
+
+@pytest.mark.parametrize(("size", "step", "up"), [(3, 1, False), (2, 2, False), (2, 2, True)])
+def test_blocks_hold_every_pair_once_in_even_sizes(random_tensor, monkeypatch, size, step, up):
+    monkeypatch.setattr(kernel_map, "_BLOCK_ROWS", 32)
+    pairs = random_tensor(count=300).pyramid.kernel_map(1, size, step)
+    pairs = pairs.transposed if up else pairs
+    whole, found = [], []
+    for batches, listed in ((pairs.batches, whole), (pairs.cached_batches, found)):
+        for batch in batches:
+            assert (batch.outputs.diff() > 0).all()
+            assert (batch.inputs.diff() > 0).all()
+            rows = zip(batch.inputs.tolist(), batch.outputs.tolist(), strict=True)
+            listed += [(batch.weight, *pair) for pair in rows]
+    for batch in pairs.cached_batches:
+        count = len(batch.outputs)
+        assert len((batch.outputs // 32).unique()) == 1
+        assert len(batch.even_inputs) == len(batch.even_outputs) == even_size(count, up=True)
+        assert torch.equal(batch.even_inputs[:count], batch.inputs)
+        assert torch.equal(batch.even_outputs[:count], batch.outputs)
+    assert sorted(found) == sorted(whole)
