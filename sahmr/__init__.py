@@ -1,1 +1,1 @@
-"""Networks, losses, training and evaluation of SA-HMR (not built yet)."""
+"""SA-HMR: networks, losses and targets, inference."""

@@ -27,7 +27,7 @@ from sahmr.data.coarse_body import load_categories, load_template
 from sahmr.data.crop import Crop, PersonView, prepare_crop
 from sahmr.data.scene_cloud import scene_cloud
 from sahmr.networks.checkpoint import load_sahmr
-from sahmr.networks.sahmr import Sahmr
+from sahmr.networks.sahmr import Sahmr, SahmrSettings
 from sahmr.types import (
     BodyTemplate,
     ContactCategories,
@@ -50,7 +50,11 @@ class SahmrPredictor:
 
     @classmethod
     def from_checkpoint(
-        cls, path: Path, body_models: Path | None = None, part_info: Path | None = None
+        cls,
+        path: Path,
+        body_models: Path | None = None,
+        part_info: Path | None = None,
+        settings: SahmrSettings | None = None,
     ) -> SahmrPredictor:
         """Load an official (or own) SA-HMR file; the preset is chosen from its shapes.
 
@@ -59,12 +63,13 @@ class SahmrPredictor:
             body_models: folder of the licensed body files; None takes the stand-in, whose template and parts
                 are not those the official weights were trained with.
             part_info: SA-HMR's `seg_part_info.npy`.
+            settings: of a network that is neither preset.
 
         Raises:
             DataMissing: a file is absent.
             DataInvalid: a file is not what it should be.
         """
-        return cls.from_network(load_sahmr(path).network, body_models, part_info)
+        return cls.from_network(load_sahmr(path, settings).network, body_models, part_info)
 
     @classmethod
     def from_network(

@@ -25,6 +25,7 @@ from pipelines.geometry.transforms import transform_points
 from sahmr.data.crop import PersonView
 from sahmr.export import UpAxis, contact_dots, save_glb, save_overlay
 from sahmr.inference import SahmrPredictor
+from sahmr.networks.sahmr import SahmrSettings
 from sahmr.types import MeshPrediction
 
 logger = logging.getLogger(__name__)
@@ -51,14 +52,12 @@ class PredictionSettings(Settings):
     """Folder of the licensed body files; without them the stand-in."""
     part_info: Path | None = None
     """SA-HMR's seg_part_info.npy."""
+    network: SahmrSettings | None = None
+    """Of a checkpoint that is neither preset; else chosen from its shapes."""
 
 
-def predict_files(settings: PredictionSettings, predictor: SahmrPredictor | None = None) -> Path:
+def predict_files(settings: PredictionSettings) -> Path:
     """Predict and write everything.
-
-    Args:
-        settings: what to read and where to write.
-        predictor: loaded from the checkpoint when None.
 
     Returns:
         The folder of the results.
@@ -71,10 +70,9 @@ def predict_files(settings: PredictionSettings, predictor: SahmrPredictor | None
     image = read_image(settings.image, mirrored=settings.mirrored)
     view = PersonView(image, settings.box_px, K, T_world_from_camera, settings.image.stem)
     scene = read_scan_mesh(settings.scene)
-    if predictor is None:
-        predictor = SahmrPredictor.from_checkpoint(
-            settings.checkpoint, settings.body_models, settings.part_info
-        )
+    predictor = SahmrPredictor.from_checkpoint(
+        settings.checkpoint, settings.body_models, settings.part_info, settings.network
+    )
     body = predictor.predict(view, scene)
     save_overlay(settings.out / "overlay.png", view, body, predictor.faces)
     save_glb(settings.out / "body.glb", view, body, predictor.faces, scene, settings.up_axis)

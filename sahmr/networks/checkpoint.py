@@ -12,8 +12,8 @@ Every tensor of the network must be there with its shape and finite, and nothing
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -62,32 +62,46 @@ class Loaded(Generic[N]):
     """Set for RCNet and SA-HMR where it is one of the two."""
 
 
-def load_hrnet(path: Path, settings: HrnetSettings | None = None) -> Loaded[HrnetWithHead]:
+def load_hrnet(
+    path: Path, settings: HrnetSettings | None = None, ignore: Sequence[str] = ()
+) -> Loaded[HrnetWithHead]:
     """HRNet-W64 for image classification; its classifier is not used.
+
+    Args:
+        path: the checkpoint.
+        settings: of the architecture; the official one when None.
+        ignore: prefixes of official names that the caller knows to be of no use, kept like the unused ones.
 
     Raises:
         DataMissing: no such file.
         DataInvalid: not readable as tensors alone, or not this network's names, shapes and finite values.
     """
-    return _load(path, lambda _: HrnetWithHead(settings), HRNET)
+    return _load(path, lambda _: HrnetWithHead(settings), HRNET, ignore)
 
 
-def load_hrnet_branches(path: Path, settings: HrnetSettings | None = None) -> Loaded[Hrnet]:
-    """HRNet-W64 without head; raises as `load_hrnet`."""
-    return _load(path, lambda _: Hrnet(settings), HRNET)
+def load_hrnet_branches(
+    path: Path, settings: HrnetSettings | None = None, ignore: Sequence[str] = ()
+) -> Loaded[Hrnet]:
+    """HRNet-W64 without head; arguments and errors as `load_hrnet`."""
+    return _load(path, lambda _: Hrnet(settings), HRNET, ignore)
 
 
-def load_metro(path: Path, settings: MeshTransformerSettings | None = None) -> Loaded[Metro]:
-    """METRO's body network (`metro_3dpw_state_dict.bin`); raises as `load_hrnet`."""
-    return _load(path, lambda _: Metro(settings), METRO)
+def load_metro(
+    path: Path, settings: MeshTransformerSettings | None = None, ignore: Sequence[str] = ()
+) -> Loaded[Metro]:
+    """METRO's body network (`metro_3dpw_state_dict.bin`); arguments and errors as `load_hrnet`."""
+    return _load(path, lambda _: Metro(settings), METRO, ignore)
 
 
-def load_rcnet(path: Path, settings: RcnetSettings | None = None) -> Loaded[Rcnet]:
+def load_rcnet(
+    path: Path, settings: RcnetSettings | None = None, ignore: Sequence[str] = ()
+) -> Loaded[Rcnet]:
     """RCNet.
 
     Args:
         path: the checkpoint.
         settings: forces an architecture; without them the preset is read off the shapes.
+        ignore: prefixes of official names that the caller knows to be of no use, kept like the unused ones.
 
     Raises:
         DataMissing: no such file.
@@ -98,16 +112,18 @@ def load_rcnet(path: Path, settings: RcnetSettings | None = None) -> Loaded[Rcne
     def build(weights: Mapping[str, Tensor]) -> Rcnet:
         return Rcnet(settings or rcnet_preset(weights, path)[1])
 
-    return _load(path, build, RCNET)
+    return _load(path, build, RCNET, ignore)
 
 
-def load_sahmr(path: Path, settings: SahmrSettings | None = None) -> Loaded[Sahmr]:
+def load_sahmr(
+    path: Path, settings: SahmrSettings | None = None, ignore: Sequence[str] = ()
+) -> Loaded[Sahmr]:
     """RCNet and the mesh recovery network in one file; arguments and errors as `load_rcnet`."""
 
     def build(weights: Mapping[str, Tensor]) -> Sahmr:
         return Sahmr(settings or SahmrSettings(rcnet=rcnet_preset(weights, path, "rcnet.")[1]))
 
-    return _load(path, build, SAHMR)
+    return _load(path, build, SAHMR, ignore)
 
 
 def rcnet_preset(
@@ -188,7 +204,13 @@ def _presets() -> list[tuple[Preset, RcnetSettings]]:
     return [("released", released_settings()), *(("paper", paper_settings(c)) for c in categories)]
 
 
-def _load(path: Path, build: Callable[[Mapping[str, Tensor]], N], names: NameTable) -> Loaded[N]:
+def _load(
+    path: Path,
+    build: Callable[[Mapping[str, Tensor]], N],
+    names: NameTable,
+    ignore: Sequence[str],
+) -> Loaded[N]:
+    names = replace(names, unused=(*names.unused, *ignore))
     weights, epoch = _read(path)
     unused = {name: tensor for name, tensor in weights.items() if names.is_unused(name)}
     used = {name: tensor for name, tensor in weights.items() if name not in unused}
@@ -265,5 +287,6 @@ def _wrong_names(where: object, missing: list[str], extra: list[str]) -> DataInv
         where=where,
         expected=f"missing here: {some(missing)}",
         found=f"unknown: {some(extra)}",
-        fix="give the file of this network (HRNet, METRO, RCNet or SA-HMR), whole and of its official form",
+        fix="give the file of this network (HRNet, METRO, RCNet or SA-HMR), whole and of its official form; "
+        "tensors known to be of no use can be named by `ignore`",
     )

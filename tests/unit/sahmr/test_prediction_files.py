@@ -12,9 +12,10 @@ from pipelines.artifacts import read_npz
 from pipelines.config import load_settings
 from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.geometry.transforms import rigid
-from sahmr.inference import SahmrPredictor
+from sahmr.networks.checkpoint import Loaded, save_checkpoint
 from sahmr.networks.hrnet import HrnetSettings
 from sahmr.networks.mesh_recovery import MeshRecoverySettings
+from sahmr.networks.official_names import SAHMR
 from sahmr.networks.rcnet import RcnetSettings
 from sahmr.networks.sahmr import Sahmr, SahmrSettings
 from sahmr.networks.spvcnn import SpvcnnSettings
@@ -59,18 +60,20 @@ def files(tmp_path):
     )
 
 
-@pytest.fixture(scope="module")
-def predictor():
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A reduced network in SA-HMR's own file form."""
     torch.manual_seed(0)
     network = Sahmr(SMALL)
     with torch.no_grad():
         network.rcnet.root_net.maps.weight[1] = 0
         network.rcnet.root_net.maps.bias[1] = 3.0 * 230 / 500
-    return SahmrPredictor.from_network(network)
+    save_checkpoint(tmp_path / "small.pth", Loaded(network, SAHMR, epoch=1))
+    return tmp_path / "small.pth"
 
 
-def test_results_are_written_in_both_frames(files, predictor):
-    out = predict_files(files, predictor)
+def test_results_are_written_in_both_frames(files, checkpoint):
+    out = predict_files(files.model_copy(update={"checkpoint": checkpoint, "network": SMALL}))
     assert sorted(path.name for path in out.iterdir()) == ["body.glb", "overlay.png", "prediction.npz"]
     arrays = read_npz(out / "prediction.npz")
     assert arrays["vertices_camera"].shape == (6890, 3)

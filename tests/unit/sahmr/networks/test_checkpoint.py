@@ -156,6 +156,13 @@ def test_missing_and_extra_keys_are_named(rcnet_shapes, write):
         load_rcnet(path)
 
 
+def test_tensors_named_as_useless_are_kept_aside(rcnet_shapes, write):
+    path = write(rcnet_shapes, **{"body.v_template": torch.ones(2)})
+    loaded = load_rcnet(path, ignore=["body."])
+    assert list(loaded.unused) == ["body.v_template"]
+    assert "body.v_template" in official_state(loaded)
+
+
 def test_deciding_key_may_not_be_missing(rcnet_shapes, write):
     del rcnet_shapes[FC_IN]
     with pytest.raises(DataInvalid, match=r"missing here: 1, e.g. \['contact_net.fc_in.weight'\]"):
