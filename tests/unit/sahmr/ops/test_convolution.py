@@ -229,14 +229,15 @@ def test_even_sizes_are_few_and_near():
     assert len({even_size(rows, up=True) for rows in range(1, 30000)}) < 100
 
 
-def test_single_precision_agrees_with_double_for_values_and_gradients(random_tensor):
-    tensor = random_tensor(count=200, channels=16)
+@pytest.mark.parametrize("channels", [16, 80])
+def test_single_precision_agrees_with_double_for_values_and_gradients(random_tensor, channels):
+    tensor = random_tensor(count=200, channels=channels)
     for size, step in ((3, 1), (2, 2)):
         found = []
         for dtype in (torch.float32, torch.float64):
             pairs = tensor.pyramid.kernel_map(1, size, step)
             generator = torch.Generator().manual_seed(2)
-            kernel = torch.randn(size**3, 16, 24, dtype=torch.float64, generator=generator)
+            kernel = torch.randn(size**3, channels, 24, dtype=torch.float64, generator=generator)
             leaves = [tensor.features.to(dtype).requires_grad_(), kernel.to(dtype).requires_grad_()]
             out = convolve(*leaves, pairs)
             found.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
