@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(modules)}")
     configure_logging()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)  # a file has no width of its own
     for name in options.names or modules:
         table = modules[name].run(options)
         table.show(console)
