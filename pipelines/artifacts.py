@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,13 +26,16 @@ from pipelines.errors import DataInvalid
 
 MARKER_SUFFIX = ".done.json"
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+_HOST = sha256(platform.node().encode()).hexdigest()[:8]
+_TEMPORARY = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling to write to; it is fsynced and renamed to `path` on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    _sweep(path.parent.resolve(), os.getpid())
+    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
         _fsync(temporary)
@@ -224,6 +229,25 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+@lru_cache(maxsize=1024)  # once per folder and process: the killed process is always another one
+def _sweep(folder: Path, pid: int) -> None:
+    """Remove what writers of this machine that were killed have left in a folder."""
+    for entry in os.scandir(folder):
+        found = _TEMPORARY.fullmatch(entry.name)
+        if found and int(found[1]) != pid and not _is_running(int(found[1])):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _fsync(path: Path) -> None:

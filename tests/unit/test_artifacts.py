@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
     assert names_in(tmp_path) == ["out.txt"]
 
 
-def test_a_kill_during_the_write_leaves_the_old_file(tmp_path):
+def test_a_kill_during_the_write_leaves_the_old_file_and_the_next_writer_clears_up(tmp_path):
     path = tmp_path / "out.txt"
     write_text(path, "old")
     program = (
@@ -69,6 +69,14 @@ def test_a_kill_during_the_write_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", program, str(path)], cwd=Path.cwd(), check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
+    (leftover,) = set(names_in(tmp_path)) - {"out.txt"}
+    of_a_running_process = leftover.replace(f"-{leftover.split('-')[1]}-", f"-{os.getpid()}-")
+    (tmp_path / of_a_running_process).write_text("being written")
+    again = "import sys; from pathlib import Path; from pipelines.artifacts import write_text\n"
+    again += "write_text(Path(sys.argv[1]), 'new')\n"
+    subprocess.run([sys.executable, "-c", again, str(path)], cwd=Path.cwd(), check=True)
+    assert path.read_text() == "new"
+    assert names_in(tmp_path) == sorted([of_a_running_process, "out.txt"])
 
 
 def test_equal_arrays_give_equal_bytes(tmp_path):
