@@ -41,7 +41,7 @@ def add_options(parser: argparse._ArgumentGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> BenchmarkTable:
-    """Measure; CPU seconds of one thread."""
+    """Measure the CPU time of one thread."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     cells = room_voxels(options.samples)
@@ -51,11 +51,11 @@ def run(options: argparse.Namespace) -> BenchmarkTable:
     pairs = sparse_tensor(torch.zeros(len(cells), 1), cells).pyramid.kernel_map(1, 3, 1)
     return BenchmarkTable(
         name="sparse_convolution",
-        title=f"Sparse convolution, {len(cells)} voxels, CPU seconds on one thread",
-        columns=("what", "ours", "products", "ours / products", "spconv", "dense"),
+        title=f"Sparse convolution, {len(cells)} voxels, CPU ms on one thread",
+        columns=("what", "ours", "mm", "ours/mm", "spconv", "dense"),
         rows=tuple(rows),
         notes=(
-            "products: torch.mm on gathered matrices. Layers: 3x3x3, kernel map made before.",
+            "mm: torch.mm on gathered matrices. Layers: 3x3x3, kernel map made before.",
             "dense: conv3d over the box of the voxels.",
         ),
         conditions={
@@ -87,16 +87,16 @@ def room_voxels(samples: int, seed: int = 0) -> Tensor:
 
 
 def fastest(steps: dict[str, Step], repeats: int) -> dict[str, float]:
-    """CPU seconds of each, in turns, so that a busy machine is equally unkind to all."""
+    """CPU milliseconds of each, in turns, so that a busy machine is equally unkind to all."""
     for step in steps.values():
         step()
-    seconds = dict.fromkeys(steps, float("inf"))
+    fewest_ms = dict.fromkeys(steps, float("inf"))
     for _ in range(repeats):
         for name, step in steps.items():
             start = time.process_time()
             step()
-            seconds[name] = min(seconds[name], time.process_time() - start)
-    return seconds
+            fewest_ms[name] = min(fewest_ms[name], 1000 * (time.process_time() - start))
+    return fewest_ms
 
 
 def products_alone(layers: list[tuple[KernelMap, int, int]], *, backward: bool) -> Step:
@@ -148,10 +148,10 @@ def _network_rows(cells: Tensor, repeats: int) -> list[tuple[Cell, ...]]:
         network(cloud).sum().backward()
 
     products = {way: products_alone(layers, backward=way) for way in (False, True)}
-    seconds = fastest({"f": forward, "pf": products[False], "b": both, "pb": products[True]}, repeats)
+    ms = fastest({"f": forward, "pf": products[False], "b": both, "pb": products[True]}, repeats)
     return [
-        _row("SPVCNN forward", seconds["f"], seconds["pf"]),
-        _row("SPVCNN forward and backward, training", seconds["b"], seconds["pb"]),
+        _row("SPVCNN forward", ms["f"], ms["pf"]),
+        _row("SPVCNN forward + backward", ms["b"], ms["pb"]),
     ]
 
 
@@ -174,10 +174,10 @@ def _layer_rows(cells: Tensor, channels: int, repeats: int) -> list[tuple[Cell, 
     for backward in (False, True):
         steps = {name: _step(rival, tensor.features, backward) for name, rival in rivals.items()}
         steps["products"] = products_alone([(pairs, channels, channels)], backward=backward)
-        seconds = fastest(steps, repeats)
-        label = f"{channels} channels, forward{' and backward' if backward else ''}"
-        others = [seconds.get(name, NOT_MEASURED) for name in ("spconv", "dense")]
-        rows.append(_row(label, seconds["ours"], seconds["products"], *others))
+        ms = fastest(steps, repeats)
+        label = f"{channels} channels, forward{' + backward' if backward else ''}"
+        others = [ms.get(name, NOT_MEASURED) for name in ("spconv", "dense")]
+        rows.append(_row(label, ms["ours"], ms["products"], *others))
     return rows
 
 

@@ -171,9 +171,9 @@ def scene_contact(
     if len(surface.category) == 0:
         return ScenePoints(points[:0], batch[:0]), batch[:0]
     low, high = surface.vertices_camera.amin(dim=1)[batch], surface.vertices_camera.amax(dim=1)[batch]
-    beyond = torch.maximum(low - points, points - high).clamp(min=0).norm(dim=1)
+    beyond = torch.maximum(low - points, points - high).clamp(min=0)  # per axis
     for sample in batch.unique():
-        nearest_m = float(beyond[batch == sample].min())
+        nearest_m = float(beyond[batch == sample].norm(dim=1).min())
         if nearest_m > settings.farthest_scene_m:
             raise DataInvalid(
                 "the scene is nowhere near the body",
@@ -182,7 +182,7 @@ def scene_contact(
                 found=f"nearest at {nearest_m:.2f} m",
                 fix="give scene and body in the same camera frame",
             )
-    keep = (beyond <= reach).nonzero()[:, 0]
+    keep = (beyond <= reach).all(dim=1).nonzero()[:, 0]
     points, batch = points[keep], batch[keep]
     if generator is not None:
         uniform = torch.rand(points.shape, generator=generator).to(points) * 2 - 1
@@ -212,6 +212,15 @@ def contact_maps(
     if settings.background_map:
         maps = torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)
     return maps
+
+
+def mirrored_vertices(template: Float[Tensor, "verts 3"]) -> tuple[int, ...]:
+    """Vertex nearest to each vertex's mirror image, of a body in rest pose whose left-right axis is x.
+
+    The mirror table of one category per vertex (`sahmr.types.vertex_categories`).
+    """
+    mirrored = template * template.new_tensor([-1.0, 1.0, 1.0])
+    return tuple(nearest_rows(mirrored, template).tolist())
 
 
 def mirrored_contact_maps(

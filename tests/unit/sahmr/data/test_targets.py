@@ -15,6 +15,7 @@ from sahmr.data.targets import (
     contact_surface,
     mesh_targets,
     mirrored_contact_maps,
+    mirrored_vertices,
     root_targets,
     scene_contact,
     voxel_targets,
@@ -203,6 +204,24 @@ def test_mirroring_swaps_the_sides_of_the_body_and_of_the_image(background):
         here = contact_maps(left, torch.tensor([names.index(one)]), camera(), 8, settings)
         there = contact_maps(right, torch.tensor([names.index(other)]), camera(), 8, settings)
         assert torch.equal(mirrored_contact_maps(here, CATEGORIES), there), one
+
+
+def test_one_class_per_vertex_mirrors_onto_the_vertex_across():
+    template = torch.tensor([[0.3, 1.0, 0.0], [-0.31, 1, 0], [0.0, 0, 0], [0.2, 0, 0.1], [-0.2, 0, 0.1]])
+    table = mirrored_vertices(template)
+    assert table == (1, 0, 2, 4, 3)
+    categories = vertex_categories(5, table)
+    maps = torch.arange(5.0)[None, :, None, None].expand(1, 5, 4, 4)
+    assert mirrored_contact_maps(maps, categories)[0, :, 0, 0].tolist() == [1, 0, 2, 4, 3]
+
+
+def test_no_voxels_have_no_targets():
+    body = ContactSurface(torch.zeros(1, 2, 3), torch.tensor([1, 2]))
+    none, nothing = torch.zeros(0).long(), torch.zeros(0, 3)
+    voxels = ContactVoxels(nothing.long(), nothing, none, ScenePoints(nothing, none), none)
+    found = voxel_targets(voxels, body, torch.zeros(1, 3), RELEASED)
+    assert found.category.shape == (0,)
+    assert found.offsets.shape == (0, 3)
 
 
 def test_mirroring_without_a_table_is_refused():

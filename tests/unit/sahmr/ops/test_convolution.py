@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from pipelines.errors import DataInvalid
-from sahmr.ops import kernel_map
+from sahmr.ops import kernel_map, products
 from sahmr.ops.convolution import RowBatchNorm, SparseConvolution, concatenate
 from sahmr.ops.kernel_map import kernel_offsets
 from sahmr.ops.products import RowLinear, even_size, product, rows_product
@@ -13,6 +13,12 @@ from sahmr.ops.sparse_tensor import VoxelPyramid, sparse_tensor
 from sahmr.ops.torch_backend import convolve
 
 REACH = 4
+
+
+@pytest.fixture
+def always_onednn(monkeypatch):
+    """Small products too take the way of large ones."""
+    monkeypatch.setattr(products, "_WORTH_ONEDNN", 0)
 
 
 def to_dense(tensor, reach=REACH):
@@ -188,7 +194,7 @@ def test_concatenation_puts_the_first_first(random_tensor):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(7, 5, 3), (1, 32, 32), (0, 4, 4), (300, 96, 12)])
-def test_product_is_the_matrix_product(shape, dtype):
+def test_product_is_the_matrix_product(shape, dtype, always_onednn):
     m, k, n = shape
     a, b = torch.randn(m, k, dtype=dtype), torch.randn(k, n, dtype=dtype)
     torch.testing.assert_close(product(a, b), a @ b)
@@ -214,7 +220,7 @@ def test_batch_norm_of_two_rows_learns():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 63, 130, 1001])
-def test_rows_product_is_the_matrix_product_with_any_number_of_rows(rows, dtype):
+def test_rows_product_is_the_matrix_product_with_any_number_of_rows(rows, dtype, always_onednn):
     a, b = torch.randn(rows, 20, dtype=dtype), torch.randn(20, 3, dtype=dtype)
     torch.testing.assert_close(rows_product(a, b), a @ b)
 
@@ -230,7 +236,9 @@ def test_even_sizes_are_few_and_near():
 
 
 @pytest.mark.parametrize("channels", [16, 80])
-def test_single_precision_agrees_with_double_for_values_and_gradients(random_tensor, channels):
+def test_single_precision_agrees_with_double_for_values_and_gradients(
+    random_tensor, channels, always_onednn
+):
     tensor = random_tensor(count=200, channels=channels)
     for size, step in ((3, 1), (2, 2)):
         found = []
