@@ -9,6 +9,7 @@ Official weights, every depth point, no scene terms and no overlap term (HuMoR g
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from pipelines.fitting.objective import StageObjective
 from pipelines.fitting.prediction import FitModels
-from pipelines.fitting.settings import HumorSettings, StageSettings, official_stages
-from pipelines.fitting.variables import ALL_VARIABLES, Variables
+from pipelines.fitting.settings import MOTION_VARIABLES, HumorSettings, StageSettings, official_stages
+from pipelines.fitting.variables import Variables
 from pipelines.fitting.window_data import WindowData
 
 LEADING_FRAMES = 15
@@ -56,7 +57,7 @@ def official_energy(
     stage = last_stage(data.frames_used.shape[1], leading_frames)
     official = replace(models, heading="acos")
     objective = StageObjective(official, _in_dtype(data, dtype), None, stage, HumorSettings.reference())
-    wanted = {name: variables[name].detach().to(dtype) for name in ALL_VARIABLES}
+    wanted = {name: value.detach().to(dtype) for name, value in variables.items()}
     with torch.no_grad():
         evaluation = objective.evaluate(wanted)
     weights = evaluation.inputs.point_weights
@@ -83,7 +84,7 @@ def last_stage(num_frames: int, leading_frames: int = LEADING_FRAMES) -> StageSe
 
 def _in_dtype(data: WindowData, dtype: torch.dtype) -> WindowData:
     values = {field.name: getattr(data, field.name) for field in fields(data)}
-    floats = {
+    floats: dict[str, Any] = {
         name: value.to(dtype)
         for name, value in values.items()
         if isinstance(value, Tensor) and value.is_floating_point()
