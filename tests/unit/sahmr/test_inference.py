@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
@@ -166,3 +167,26 @@ def test_glb_holds_body_contact_and_scene_in_the_world(predictor, view, room, tm
     assert len(contact_dots(body)[0]) == len(parts["contact"].vertices)
     save_glb(tmp_path / "alone.glb", view, body, predictor.faces)
     assert "scene" not in trimesh.load(tmp_path / "alone.glb").geometry
+
+
+@pytest.mark.slow
+def test_official_key_list_predicts_at_full_size(tmp_path, view, room, goldens_folder):
+    """A file with every official name, all weights 0 but the norms': the released architecture runs whole."""
+    shapes = json.loads((goldens_folder / "sahmr.json").read_text())
+    state = {}
+    for name, shape in shapes.items():
+        counted = name.endswith("num_batches_tracked")
+        value = 1.0 if name.endswith("running_var") else 0.0
+        state["net." + name] = torch.tensor(0) if counted else torch.full(shape, value)
+    state["net.rcnet.root_net.out_conv.bias"] = torch.zeros(41).index_fill(
+        0, torch.tensor([1]), 3 * 230 / 500
+    )
+    torch.save({"network": state, "epoch": 30}, tmp_path / "official.pth")
+    predictor = SahmrPredictor.from_checkpoint(tmp_path / "official.pth")
+    body = predictor.predict(view, room)
+    assert float(body.root_contact.root_camera[0, 2]) == pytest.approx(3.0, abs=1e-4)
+    voxels = body.root_contact.voxels
+    expected = voxels.centres_camera.mean(dim=0)  # equal votes, no offsets
+    torch.testing.assert_close(body.root_camera[0], expected, atol=1e-4, rtol=1e-4)
+    assert not body.contact_points.in_contact.any()  # equal logits: the first class wins
+    torch.testing.assert_close(body.vertices_camera, body.root_camera[:, None].expand(1, 6890, 3))
