@@ -118,6 +118,16 @@ def joint_consistency(
     return 0.5 * _sum((joints_smpl - joints_rollout).square() * frames_used[..., None, None])
 
 
+def follow_turns(
+    rotmats: Float[Tensor, "windows frames joints 3 3"],
+    reference: Float[Tensor, "windows frames joints 3 3"],
+    frames_used: Float[Tensor, "windows frames"],
+) -> PerWindow:
+    """Half the squared entries by which joint rotations differ from those of a motion found before."""
+    apart = (rotmats - reference).square().sum((-2, -1))
+    return 0.5 * _sum(apart * frames_used[..., None])
+
+
 def bone_length(
     joints_rollout: Float[Tensor, "windows frames joints 3"],
     frames_used: Float[Tensor, "windows frames"],

@@ -1,4 +1,4 @@
-"""Curvature of stages 1-2: every frame its own block, chained by joint smoothness, betas shared."""
+"""Curvature of stages without a roll-out: a block per frame, chained by joint smoothness, betas shared."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipelines.fitting.jacobians import latent_pose_turns, rotvec_turns
 from pipelines.fitting.objective import Evaluation, StageObjective
 from pipelines.fitting.variables import Variables
 
-_FRAME_ORDER = ("trans", "root_orient", "latent_pose")
-_SIZES = {"trans": 3, "root_orient": 3, "latent_pose": 32}
+_FRAME_ORDER = ("trans", "root_orient", "latent_pose", "body_pose")
+_SIZES = {"trans": 3, "root_orient": 3, "latent_pose": 32, "body_pose": 63}
 _FLOOR = 1e-6
 """Keeps unobserved directions solvable."""
 
@@ -62,28 +62,31 @@ class FrameCurvature:
 def _build(objective: StageObjective, variables: Variables, evaluation: Evaluation) -> FrameCurvature:
     windows, frames = variables["trans"].shape[:2]
     response = body_response(objective, evaluation)
-    to_pose = _chain_rule(objective, variables, response.places.shape[0])  # (rows, 69, 38)
     free: list[str] = [name for name in _FRAME_ORDER if name in objective.stage.free]
-    columns = _columns(free)
-    to_pose = to_pose[..., columns]
+    to_pose = _chain_rule(objective, variables, free)  # (rows, 69, columns)
     hessian = data_curvature(objective, evaluation, response)
     posed, by_beta = hessian[:, :69, :69], hessian[:, :69, 69:]
     diagonal = (to_pose.mT @ posed @ to_pose).double()
     used = objective.data.frames_used.double()
-    coupling = diagonal.new_zeros(windows, frames - 1, len(columns), len(columns))
-    smooth = objective.weight("joints3d_smooth")
     diagonal = diagonal.unflatten(0, (windows, frames))
-    if smooth > 0:
+    coupling = diagonal.new_zeros(windows, frames - 1, *diagonal.shape[2:])
+    joint_links, joint_pulls = _joint_weights(objective)
+    if bool(joint_links.any()) or bool(joint_pulls.any()):
         moves = (response.joints()[..., :69].flatten(1, 2) @ to_pose).double()
         moves = moves.unflatten(0, (windows, frames))
-        both = smooth * used[:, 1:] * used[:, :-1]
-        own = moves.mT @ moves
-        diagonal[:, 1:] += both[..., None, None] * own[:, 1:]
-        diagonal[:, :-1] += both[..., None, None] * own[:, :-1]
-        coupling = -both[..., None, None] * (moves[:, 1:].mT @ moves[:, :-1])
-    latent = [column for column, kind in enumerate(columns) if kind >= 6]
-    prior = 2 * objective.weight("pose_prior")
-    diagonal[..., latent, latent] += prior * used[..., None]
+        links = joint_links.repeat_interleave(3, dim=2)[..., None]
+        linked = moves[:, 1:] * links
+        diagonal[:, 1:] += moves[:, 1:].mT @ linked
+        diagonal[:, :-1] += moves[:, :-1].mT @ (moves[:, :-1] * links)
+        coupling = -(linked.mT @ moves[:, :-1])
+        diagonal += (moves * joint_pulls.repeat_interleave(3, dim=2)[..., None]).mT @ moves
+    if "latent_pose" in free:
+        prior = 2 * objective.weight("pose_prior")
+        diagonal[..., -32:, -32:].diagonal(dim1=-2, dim2=-1).add_(prior * used[..., None])
+    turning = objective.weight("follow_turns")
+    if turning > 0:  # entries of a rotation change by sqrt(2) times the angle
+        turns = to_pose[:, 3:].double().unflatten(0, (windows, frames))
+        diagonal += 2 * turning * used[..., None, None] * (turns.mT @ turns)
     own_scale = torch.where(used > 0, _FLOOR, 1.0)
     diagonal.diagonal(dim1=-2, dim2=-1).add_(own_scale[..., None])
     has_betas = "betas" in objective.stage.free
@@ -97,21 +100,40 @@ def _build(objective: StageObjective, variables: Variables, evaluation: Evaluati
     return FrameCurvature(diagonal, coupling, border, corner, tuple(free), has_betas)
 
 
-def _columns(free: list[str]) -> list[int]:
-    """Columns of (trans 3, root_orient 3, latent_pose 32) that are free."""
-    starts = {"trans": 0, "root_orient": 3, "latent_pose": 6}
-    return [starts[name] + k for name in free for k in range(_SIZES[name])]
+def _joint_weights(
+    objective: StageObjective,
+) -> tuple[Float[Tensor, "windows links 22"], Float[Tensor, "windows frames 22"]]:
+    """Curvature that ties a joint to itself a frame later, and to a place of its own."""
+    data = objective.data
+    used = data.frames_used.double()
+    smooth = objective.weight("joints3d_smooth") + objective.weight("follow_velocity")
+    links = (smooth * used[:, 1:] * used[:, :-1])[..., None].expand(-1, -1, 22)
+    if data.reference is not None:
+        contacts = data.reference.contacts[:, 1:].double() * used[:, 1:, None]
+        links = links + objective.weight("contact_vel") * contacts
+    pulls = (objective.weight("follow_place") * used)[..., None].expand(-1, -1, 22)
+    return links, pulls
 
 
 def _chain_rule(
-    objective: StageObjective, variables: Variables, rows: int
-) -> Float[Tensor, "rows 69 38"]:
-    """How the body's columns answer to a frame's own variables."""
-    translation = variables["trans"].detach()
-    matrix = translation.new_zeros(rows, 69, 38)
-    matrix[:, :3, :3] = torch.eye(3, dtype=translation.dtype)
-    matrix[:, 3:6, 3:6] = rotvec_turns(variables["root_orient"].detach().flatten(0, 1))
-    if "latent_pose" in objective.stage.free:
-        latents = variables["latent_pose"].detach().flatten(0, 1)
-        matrix[:, 6:, 6:] = latent_pose_turns(objective.models.pose, latents)
-    return matrix
+    objective: StageObjective, variables: Variables, free: list[str]
+) -> Float[Tensor, "rows 69 columns"]:
+    """How the body's columns answer to a frame's own free variables, in the order of `free`."""
+    rows = variables["trans"].shape[0] * variables["trans"].shape[1]
+    parts = []
+    for name in free:
+        value = variables[name].detach().flatten(0, 1)
+        part = value.new_zeros(rows, 69, _SIZES[name])
+        if name == "trans":
+            part[:, :3] = torch.eye(3, dtype=value.dtype)
+        elif name == "root_orient":
+            part[:, 3:6] = rotvec_turns(value)
+        elif name == "latent_pose":
+            part[:, 6:] = latent_pose_turns(objective.models.pose, value)
+        else:
+            turns = rotvec_turns(value.reshape(-1, 3)).unflatten(0, (rows, 21))
+            for joint in range(21):
+                here = slice(3 * joint, 3 * joint + 3)
+                part[:, 6:][:, here, here] = turns[:, joint]
+        parts.append(part)
+    return torch.cat(parts, dim=-1)

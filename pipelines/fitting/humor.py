@@ -4,6 +4,7 @@
     fits["vposer_t"]      # stages 1-2
     fits["humor"]         # stages 3a-3c, official terms
     fits["prox_humor"]    # stages 3a-3c with PROX's scene terms
+    fits["refined"]       # then every frame near that motion, but free of the roll-out
 
 Rows share every stage that is the same for them.
 """
@@ -35,8 +36,10 @@ from pipelines.fitting.prediction import (
     FitModels,
     predict_frames,
     predict_motion,
+    predict_poses,
     start_motion,
 )
+from pipelines.fitting.refine import pose_data, pose_variables
 from pipelines.fitting.settings import HumorSettings, StageSettings, WindowSettings
 from pipelines.fitting.solver import StageResult, minimise
 from pipelines.fitting.variables import Variables, all_finite, from_arrays, to_arrays
@@ -61,7 +64,8 @@ from pipelines.records import (
 
 LOGGER = logging.getLogger(__name__)
 
-ROWS = ("vposer_t", "humor", "prox_humor")
+ROWS = ("vposer_t", "humor", "prox_humor", "refined")
+"""What a fit can end with, from least to most; `refined` needs stages of kind `poses`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +96,7 @@ def fit_humor(
     priors: Priors,
     settings: HumorSettings,
     checkpoint_dir: Path | None = None,
-    rows: Sequence[str] = ROWS,
+    rows: Sequence[str] | None = None,
 ) -> dict[str, FittedSequence]:
     """Fit one recording; every frame gets a result and a status.
 
@@ -104,7 +108,7 @@ def fit_humor(
         settings: stages, windows, options.
         checkpoint_dir: a stage's result is kept here and taken up again by a later run with the same
             inputs; None keeps nothing.
-        rows: which of `ROWS` to make.
+        rows: which of `ROWS` to make; None = all that the settings have stages for.
 
     Raises:
         DataInvalid: observations that count are not finite, or nothing was observed at all.
@@ -112,7 +116,12 @@ def fit_humor(
         FittingFailed: no window could be fitted.
     """
     recording = _Recording(observations, scene, files, priors, settings, checkpoint_dir)
-    return {row: recording.fit(row) for row in rows}
+    return {row: recording.fit(row) for row in rows or rows_of(settings)}
+
+
+def rows_of(settings: HumorSettings) -> tuple[str, ...]:
+    """Rows that these settings have stages for; the last one is the result."""
+    return ROWS if settings.pose_stages else ROWS[:-1]
 
 
 class _Recording:
@@ -156,6 +165,8 @@ class _Recording:
             self.scene = gather_scene(
                 scene, observations.T_world_from_camera, contact, self.models.body.faces, dtype
             )
+        self.pose_layout: Layout | None = None
+        self.roll_out: FittedSequence | None = None
         self._states: dict[str, StageState] = {}
         self._input_hash = _hash_inputs(observations, scene, priors, settings, self.gender)
 
@@ -171,28 +182,31 @@ class _Recording:
 
     def layout(self, kind: str) -> Layout:
         """Windows of a stage of this kind."""
+        if kind == "poses":
+            assert self.pose_layout is not None  # made when stage 3 is done
+            return self.pose_layout
         return self.motion_layout if kind == "motion" else self.frame_layout
 
     def fit(self, row: str) -> FittedSequence:
         """Run the row's stages that were not run yet, and stitch."""
         stages = list(self.settings.frame_stages)
         if row != "vposer_t":
-            scene_terms = row == "prox_humor"
+            scene_terms = row != "humor"
             stages += [
                 stage if scene_terms else stage.without_scene() for stage in self.settings.motion_stages
             ]
+        if row == "refined":
+            stages += self.settings.pose_stages
         for stage in stages:
-            require_data(stage, self.layout(stage.kind).data, self.scene)
+            data = self.frame_layout.data if stage.kind == "poses" else self.layout(stage.kind).data
+            require_data(stage, data, self.scene)
         state, done = self._start(), []
         for stage in stages:
+            if stage.kind == "poses" and done[-1].kind == "motion":
+                state = self._leave_roll_out(state)
             done.append(stage)
             state = self._after(done, state)
-        if state.failed.all():
-            raise FittingFailed(
-                "no window of the recording could be fitted",
-                where=self.observations.recording,
-                found="energies that are not finite from the start",
-            )
+        self._require_usable(state)
         return self._stitch(row, stages[-1].kind, state)
 
     def _start(self) -> StageState:
@@ -264,6 +278,24 @@ class _Recording:
             started = start_motion(self.models, variables, data.floor_camera, data.lengths.tolist())
         return StageState(started, before.terms, failed | ~data.seen.numpy())
 
+    def _leave_roll_out(self, before: StageState) -> StageState:
+        """Stage 3 -> poses: the stitched motion becomes start and reference, cut into runs again."""
+        self._require_usable(before)
+        runs = self.frame_layout.windows
+        self.roll_out = self._stitch("refined", "motion", before)
+        variables = pose_variables(self.roll_out, runs, self.data.K.dtype)
+        data = pose_data(self.models, self.frame_layout.data, self.roll_out, variables, runs)
+        self.pose_layout = Layout(runs, data, 1)
+        return StageState(variables, before.terms, (data.frames_used == 0).all(1).numpy())
+
+    def _require_usable(self, state: StageState) -> None:
+        if state.failed.all():
+            raise FittingFailed(
+                "no window of the recording could be fitted",
+                where=self.observations.recording,
+                found="energies that are not finite from the start",
+            )
+
     def _run_batch(
         self, stage: StageSettings, everything: Variables, chosen: np.ndarray, failed: np.ndarray
     ) -> StageResult:
@@ -276,7 +308,7 @@ class _Recording:
             targets = neighbour_targets(self.models, layout, everything, int(chosen[0]), failed)
             data = replace(data, neighbours=targets)
         objective = StageObjective(self.models, data, self.scene, stage, self.settings)
-        build = FrameCurvature.build if stage.kind == "frames" else MotionCurvature.build
+        build = MotionCurvature.build if stage.kind == "motion" else FrameCurvature.build
         result = minimise(objective, variables, build)
         LOGGER.info(
             "%s: stage %s, windows %d-%d of %d: energy %.2f -> %.2f in %d evaluations, "
@@ -299,6 +331,9 @@ class _Recording:
         num_frames = len(observations.frame_names)
         usable = [not failed for failed in state.failed]
         stitched = stitch_windows(windows, fits, num_frames, self.settings.windows.stitch, usable)
+        if kind == "poses":  # a run that could not be refined still is where stage 3 left it
+            assert self.roll_out is not None
+            return replace(self.roll_out, parameters=stitched.parameters, energies=state.terms)
         status = _frame_status(observations, windows, usable, stitched.window_id)
         floor = observations.floor_camera
         if kind == "motion":
@@ -326,6 +361,8 @@ class _Recording:
             with torch.no_grad():
                 if kind == "frames":
                     prediction = predict_frames(self.models, variables, mesh=False)
+                elif kind == "poses":
+                    prediction = predict_poses(self.models, variables, mesh=False)
                 else:
                     frames = variables["latent_motion"].shape[1] + 1
                     prediction = predict_motion(self.models, variables, frames, mesh=False)

@@ -24,11 +24,12 @@ from pipelines.fitting.prediction import (
     Prediction,
     predict_frames,
     predict_motion,
+    predict_poses,
 )
 from pipelines.fitting.scene_energies import prox_contact, prox_penetration
 from pipelines.fitting.settings import SCENE_TERMS, HumorSettings, StageSettings
 from pipelines.fitting.variables import Variables
-from pipelines.fitting.window_data import NeighbourTargets, SceneData, WindowData
+from pipelines.fitting.window_data import NeighbourTargets, ReferenceMotion, SceneData, WindowData
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.motion_prior.initial_state import initial_state_vector
 
@@ -91,6 +92,8 @@ class StageObjective:
         """Bodies of the stage's frames."""
         if self.stage.kind == "frames":
             return predict_frames(self.models, variables, mesh=mesh)
+        if self.stage.kind == "poses":
+            return predict_poses(self.models, variables, mesh=mesh)
         return predict_motion(self.models, variables, self.num_frames, mesh=mesh)
 
     def evaluate(self, variables: Variables, frozen: Evaluation | None = None) -> Evaluation:
@@ -200,6 +203,12 @@ class TermInputs:
         return self.objective.data
 
     @property
+    def reference(self) -> ReferenceMotion:
+        """The motion to keep near; only in stages of kind `poses`."""
+        assert self.data.reference is not None
+        return self.data.reference
+
+    @property
     def motion(self) -> MotionPrediction:
         """The rolled-out motion; only in stages of kind `motion`."""
         assert self.prediction.motion is not None
@@ -227,6 +236,7 @@ def _lifted_joints3d(inputs: TermInputs) -> Tensor:
 
 def _pose_prior(inputs: TermInputs) -> Tensor:
     latent = inputs.prediction.latent_pose
+    assert latent is not None
     return energies.pose_prior(latent, inputs.data.frames_used[:, : latent.shape[1]])
 
 
@@ -266,6 +276,9 @@ def _bone_length(inputs: TermInputs) -> Tensor:
 
 
 def _contact_vel(inputs: TermInputs) -> Tensor:
+    if inputs.data.reference is not None:
+        joints, contacts = inputs.prediction.joints[:, :, :22], inputs.data.reference.contacts
+        return energies.contact_vel(joints, contacts, inputs.data.frames_used)
     motion = inputs.motion
     return energies.contact_vel(motion.joints_prior, motion.contacts, inputs.data.frames_used)
 
@@ -328,6 +341,22 @@ def _constant_overlap(inputs: TermInputs, neighbours: NeighbourTargets, keys: Te
     return total
 
 
+def _follow_velocity(inputs: TermInputs) -> Tensor:
+    gap = inputs.prediction.joints[:, :, :22] - inputs.reference.joints_camera
+    return energies.joints3d_smooth(gap, inputs.data.frames_used)
+
+
+def _follow_place(inputs: TermInputs) -> Tensor:
+    joints = inputs.prediction.joints[:, :, :22]
+    return energies.joint_consistency(joints, inputs.reference.joints_camera, inputs.data.frames_used)
+
+
+def _follow_turns(inputs: TermInputs) -> Tensor:
+    prediction = inputs.prediction
+    rotmats = torch.cat([prediction.root_rotmats[:, :, None], prediction.body_rotmats], dim=2)
+    return energies.follow_turns(rotmats, inputs.reference.rotmats, inputs.data.frames_used)
+
+
 def _penetration(inputs: TermInputs) -> Tensor:
     scene = inputs.objective.scene
     assert scene is not None
@@ -359,6 +388,9 @@ _TERMS: dict[str, Callable[[TermInputs], Tensor]] = {
     "contact_height": _contact_height,
     "floor_reg": _floor_reg,
     "rgb_overlap_consist": _overlap,
+    "follow_velocity": _follow_velocity,
+    "follow_place": _follow_place,
+    "follow_turns": _follow_turns,
     "prox_penetration": _penetration,
     "prox_contact": _contact,
 }

@@ -61,7 +61,8 @@ class Prediction:
     body_rotmats: Float[Tensor, "windows frames 21 3 3"]
     transl: Float[Tensor, "windows frames 3"]
     betas: Float[Tensor, "windows betas"]
-    latent_pose: Float[Tensor, "windows poses 32"]
+    latent_pose: Float[Tensor, "windows poses 32"] | None
+    """None in stages of kind `poses`."""
     joints: Float[Tensor, "windows frames joints 3"]
     """73 output joints, or the 22 body joints when no mesh was asked for."""
     vertices: Float[Tensor, "windows frames verts 3"] | None
@@ -72,6 +73,13 @@ def predict_frames(models: FitModels, variables: Variables, *, mesh: bool = True
     """Stages 1-2: every frame's body from its own translation, orientation and latent pose."""
     root = rotvec_to_rotmat(variables["root_orient"])
     body = models.pose.decode(variables["latent_pose"])
+    return _posed(models, variables, root, body, variables["trans"], mesh, None)
+
+
+def predict_poses(models: FitModels, variables: Variables, *, mesh: bool = True) -> Prediction:
+    """After stage 3: every frame's body from its own joint rotations."""
+    root = rotvec_to_rotmat(variables["root_orient"])
+    body = rotvec_to_rotmat(variables["body_pose"].unflatten(-1, (21, 3)))
     return _posed(models, variables, root, body, variables["trans"], mesh, None)
 
 
@@ -200,7 +208,7 @@ def _posed(
         body_rotmats=body,
         transl=transl,
         betas=variables["betas"],
-        latent_pose=variables["latent_pose"],
+        latent_pose=variables.get("latent_pose"),
         joints=joints.unflatten(0, (windows, num_frames)),
         vertices=vertices,
         motion=motion,

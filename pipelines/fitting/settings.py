@@ -26,6 +26,9 @@ TermName = Literal[
     "contact_height",
     "floor_reg",
     "rgb_overlap_consist",
+    "follow_velocity",
+    "follow_place",
+    "follow_turns",
     "prox_penetration",
     "prox_contact",
 ]
@@ -41,21 +44,27 @@ VariableName = Literal[
     "joints_vel",
     "root_orient_vel",
     "floor_plane",
+    "body_pose",
 ]
 
 SCENE_TERMS: tuple[TermName, ...] = ("prox_penetration", "prox_contact")
 ALL_VARIABLES: tuple[VariableName, ...] = get_args(VariableName)
+MOTION_VARIABLES = tuple(name for name in ALL_VARIABLES if name != "body_pose")
 _FRAME_VARIABLES: tuple[VariableName, ...] = ("trans", "root_orient", "betas", "latent_pose")
-_MOTION_TERMS = {
-    "motion_prior",
-    "init_motion_prior",
-    "joint_consistency",
-    "bone_length",
-    "contact_vel",
-    "contact_height",
-    "floor_reg",
-    *SCENE_TERMS,
+_POSE_VARIABLES: tuple[VariableName, ...] = ("trans", "root_orient", "betas", "body_pose")
+_DATA_TERMS: set[TermName] = {"points3d", "joints2d", "lifted_joints3d", "shape_prior"}
+_FOLLOW_TERMS: set[TermName] = {"follow_velocity", "follow_place", "follow_turns"}
+_FRAME_TERMS = _DATA_TERMS | {"pose_prior", "joints3d_smooth", "rgb_overlap_consist"}
+_POSE_TERMS = _DATA_TERMS | _FOLLOW_TERMS | {"contact_vel", *SCENE_TERMS}
+_MOTION_TERMS = set(get_args(TermName)) - _FOLLOW_TERMS
+
+
+_ALLOWED: dict[str, tuple[set[TermName], tuple[VariableName, ...]]] = {
+    "frames": (_FRAME_TERMS, _FRAME_VARIABLES),
+    "motion": (_MOTION_TERMS, MOTION_VARIABLES),
+    "poses": (_POSE_TERMS, _POSE_VARIABLES),
 }
+"""Terms and variables of each kind of stage."""
 
 
 class WindowSettings(Settings):
@@ -103,8 +112,9 @@ class StageSettings(Settings):
     """One stage: what moves, what it costs, which frames it sees."""
 
     name: str
-    kind: Literal["frames", "motion"]
-    """`frames`: every frame has its own pose. `motion`: poses are rolled out by the motion prior."""
+    kind: Literal["frames", "motion", "poses"]
+    """`frames`: every frame has its own latent pose. `motion`: poses are rolled out by the motion prior.
+    `poses`: every frame has its own joint rotations, near a motion found before."""
     free: tuple[VariableName, ...]
     weights: dict[TermName, float]
     """Unnamed terms are off."""
@@ -120,13 +130,14 @@ class StageSettings(Settings):
             raise ValueError(f"stage {self.name}: no term has a positive weight")
         if any(weight < 0 for weight in self.weights.values()):
             raise ValueError(f"stage {self.name}: weights are not negative")
-        if self.kind == "frames":
-            wrong = [t for t in self.weights if t in _MOTION_TERMS and self.weights[t] > 0]
-            if wrong or set(self.free) - set(_FRAME_VARIABLES):
-                raise ValueError(
-                    f"stage {self.name}: terms {sorted(wrong)} or variables "
-                    f"{sorted(set(self.free) - set(_FRAME_VARIABLES))} need a stage of kind 'motion'"
-                )
+        terms, variables = _ALLOWED[self.kind]
+        wrong = [term for term in self.weights if term not in terms and self.weights[term] > 0]
+        strangers = sorted(set(self.free) - set(variables))
+        if wrong or strangers:
+            raise ValueError(
+                f"stage {self.name}: terms {sorted(wrong)} or variables {strangers} do not belong to "
+                f"a stage of kind '{self.kind}'"
+            )
         return self
 
     @property
@@ -153,8 +164,8 @@ _STAGE3: dict[TermName, float] = {
     "floor_reg": 1.0,
 }
 _OVERLAP: dict[TermName, float] = {"rgb_overlap_consist": 200.0}
+_PENETRATION: dict[TermName, float] = {"prox_penetration": 0.1}
 _NO_CONTACT: dict[TermName, float] = {"contact_vel": 0.0, "contact_height": 0.0}
-_WINDOW_VARIABLES = ALL_VARIABLES
 
 
 def _reference_solver(steps: int) -> SolverSettings:
@@ -167,7 +178,6 @@ def official_stages() -> tuple[StageSettings, ...]:
     Stage 3 runs as one list of 70 steps in HuMoR; its three parts differ in frames, weights and free
     variables, so here they are three stages.
     """
-    scene: dict[TermName, float] = {"prox_penetration": 0.1}
     return (
         StageSettings(
             name="1",
@@ -192,7 +202,7 @@ def official_stages() -> tuple[StageSettings, ...]:
         StageSettings(
             name="3a",
             kind="motion",
-            free=_WINDOW_VARIABLES,
+            free=MOTION_VARIABLES,
             weights=_STAGE3,
             num_frames=15,
             solver=_reference_solver(30),
@@ -201,15 +211,15 @@ def official_stages() -> tuple[StageSettings, ...]:
             name="3b",
             kind="motion",
             free=("latent_motion", "betas", "floor_plane"),
-            weights={**_STAGE3, **_OVERLAP, **_NO_CONTACT, **scene},
+            weights={**_STAGE3, **_OVERLAP, **_NO_CONTACT, **_PENETRATION},
             init_motion_scale=4.0,
             solver=_reference_solver(25),
         ),
         StageSettings(
             name="3c",
             kind="motion",
-            free=_WINDOW_VARIABLES,
-            weights={**_STAGE3, **_OVERLAP, **scene, "prox_contact": 10.0},
+            free=MOTION_VARIABLES,
+            weights={**_STAGE3, **_OVERLAP, **_PENETRATION, "prox_contact": 10.0},
             init_motion_scale=4.0,
             solver=_reference_solver(15),
         ),
@@ -222,7 +232,8 @@ def fast_stages() -> tuple[StageSettings, ...]:
     Differs from HuMoR: a stage `lift` between 1 and 2 poses the limbs by keypoints lifted with the depth,
     without which seated bodies end in a wrong minimum. 3b moves everything, keeps the contacts, and leaves
     overlaps and scene terms to 3c. It needs no softer energy on the way, and all rows then share it; what
-    is minimised in the end, in 3c, is the official energy.
+    is minimised in the end, in 3c, is the official energy. There the contact term has a tenth of the
+    weight carried over from PROX: with all of it seated bodies were drawn 1 cm off (V2V and reprojection).
     """
     solvers = {
         "1": SolverSettings(steps=10, stop_below=2e-3, points_per_frame=512),
@@ -231,18 +242,21 @@ def fast_stages() -> tuple[StageSettings, ...]:
         "3b": SolverSettings(steps=14, stop_below=2e-3, points_per_frame=1024),
         "3c": SolverSettings(steps=12, stop_below=1e-3),
     }
-    weights = {"3b": _STAGE3}
+    weights = {
+        "3b": _STAGE3,
+        "3c": {**_STAGE3, **_OVERLAP, **_PENETRATION, "prox_contact": 1.0},
+    }
     first, *rest = (
         stage.model_copy(
             update={
                 "solver": solvers[stage.name],
                 "weights": weights.get(stage.name, stage.weights),
-                "free": _WINDOW_VARIABLES if stage.kind == "motion" else stage.free,
+                "free": MOTION_VARIABLES if stage.kind == "motion" else stage.free,
             }
         )
         for stage in official_stages()
     )
-    return (first, _lift_stage(), *rest)
+    return (first, _lift_stage(), *rest, _refine_stage())
 
 
 def _lift_stage() -> StageSettings:
@@ -257,6 +271,31 @@ def _lift_stage() -> StageSettings:
             "joints3d_smooth": 10.0,
         },
         solver=SolverSettings(steps=15, stop_below=2e-3),
+    )
+
+
+def _refine_stage() -> StageSettings:
+    """Every frame may leave the roll-out for what was observed, smoothly and not far.
+
+    Differs from HuMoR, which ends with the roll-out: its prior, trained on some other motion, keeps the
+    body a few centimetres away from what keypoints and depth say.
+    """
+    return StageSettings(
+        name="refine",
+        kind="poses",
+        free=_POSE_VARIABLES,
+        weights={
+            "points3d": 4.0,
+            "joints2d": 0.002,
+            "shape_prior": 0.01,
+            "contact_vel": 100.0,
+            "follow_velocity": 300.0,
+            "follow_place": 1.0,
+            "follow_turns": 1.0,
+            "prox_penetration": 0.3,
+            "prox_contact": 1.0,
+        },
+        solver=SolverSettings(steps=30, stop_below=2e-4, points_per_frame=1024),
     )
 
 
@@ -302,8 +341,10 @@ class HumorSettings(Settings):
         if len(set(names)) != len(names):
             raise ValueError(f"stage names repeat: {names}")
         kinds = [stage.kind for stage in self.stages]
-        if "frames" not in kinds or kinds != sorted(kinds):
-            raise ValueError("stages of kind 'frames' come first, then those of kind 'motion'")
+        if "frames" not in kinds or kinds != sorted(kinds, key=list(_ALLOWED).index):
+            raise ValueError("stages of kind 'frames' come first, then 'motion', then 'poses'")
+        if "poses" in kinds and "motion" not in kinds:
+            raise ValueError("a stage of kind 'poses' needs a stage of kind 'motion' before it")
         return self
 
     @classmethod
@@ -327,3 +368,8 @@ class HumorSettings(Settings):
     def motion_stages(self) -> tuple[StageSettings, ...]:
         """Stages 3a, 3b, 3c."""
         return tuple(stage for stage in self.stages if stage.kind == "motion")
+
+    @property
+    def pose_stages(self) -> tuple[StageSettings, ...]:
+        """What follows stage 3."""
+        return tuple(stage for stage in self.stages if stage.kind == "poses")

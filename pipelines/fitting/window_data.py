@@ -35,6 +35,17 @@ class NeighbourTargets:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ReferenceMotion:
+    """The motion that a stage of kind `poses` keeps near; constants."""
+
+    joints_camera: Float[Tensor, "windows frames 22 3"]
+    rotmats: Float[Tensor, "windows frames 22 3 3"]
+    """Root in the camera frame, then the body's, each relative to its parent."""
+    contacts: Float[Tensor, "windows frames 22"]
+    """Contact probability."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WindowData:
     """Windows side by side; shorter ones are padded by repeating their last frame."""
 
@@ -59,6 +70,8 @@ class WindowData:
     K: Float[Tensor, "3 3"]
     neighbours: NeighbourTargets | None = None
     """Set when the windows' neighbours are not among them."""
+    reference: ReferenceMotion | None = None
+    """Set for stages of kind `poses`."""
 
     @property
     def num_frames(self) -> Float[Tensor, " windows"]:
@@ -94,6 +107,11 @@ class WindowData:
         """Some windows, in order; an overlap stays where the window before is among them."""
         chosen = list(windows)
         index = torch.as_tensor(chosen)
+        reference = self.reference
+        if reference is not None:
+            reference = ReferenceMotion(
+                reference.joints_camera[index], reference.rotmats[index], reference.contacts[index]
+            )
         neighbours = [place > 0 and chosen[place - 1] == w - 1 for place, w in enumerate(chosen)]
         return replace(
             self,
@@ -108,6 +126,7 @@ class WindowData:
             lengths=self.lengths[index],
             overlaps=self.overlaps[index] * torch.tensor(neighbours),
             floor_camera=self.floor_camera[index],
+            reference=reference,
         )
 
     @property

@@ -26,6 +26,7 @@ CHART_COLORS = {
     "vposer_t": "#999999",
     "humor": "#56B4E9",
     "prox_humor": "#0072B2",
+    "refined": "#CC79A7",
     TRUTH: "#009E73",
 }
 """Okabe and Ito's colours."""

@@ -27,7 +27,7 @@ from pipelines.metrics.evaluate import TRUTH
 from pipelines.metrics.penetration import signed_distances
 from pipelines.metrics.raster import Layer, Rays, parallel_rays, pinhole_rays, section, shade
 from pipelines.metrics.reprojection import project_joints
-from pipelines.metrics.summary import BASELINES, METHOD_TITLES
+from pipelines.metrics.summary import BASELINES, METHOD_TITLES, result_of
 from pipelines.records import BodyTrack, SceneScan, SequenceObservations
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ METHOD_COLORS: dict[str, tuple[float, float, float]] = {
     "vposer_t": (0.80, 0.80, 0.80),
     "humor": (0.62, 0.80, 0.93),
     "prox_humor": (0.45, 0.70, 0.90),
+    "refined": (0.45, 0.70, 0.90),
     TRUTH: (0.60, 0.85, 0.70),
 }
 """Light body colours, after the colour-blind safe set of Okabe and Ito."""
@@ -117,8 +118,9 @@ def save_overlays(
 def default_methods(methods: Iterable[str]) -> list[str]:
     """The baseline and the result side by side; all methods when one of the two is not there."""
     methods = list(methods)
-    pair = [name for name in (*BASELINES, "prox_humor") if name in methods]
-    return pair if len(pair) > 1 and "prox_humor" in pair else methods
+    result = result_of(methods)
+    pair = [name for name in (*BASELINES, result) if name in methods]
+    return pair if len(pair) > 1 and result is not None else methods
 
 
 def spread_frames(tracks: Mapping[str, BodyTrack], num_frames: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,10 +28,13 @@ METHOD_TITLES = {
     "vposer_t": "stages 1-2 only (VPoser-t)",
     "humor": "HuMoR without scene terms",
     "prox_humor": "PROX+HuMoR",
+    "refined": "PROX+HuMoR, refined",
     TRUTH: "truth (noise floor)",
 }
 """Rows of the table, in this order; other methods follow by name."""
 BASELINES = ("proxd", "prox_style")
+RESULTS = ("refined", "prox_humor")
+"""The method whose fits are the pseudo ground truth: the first of these that was run."""
 PUBLISHED = {
     "pen_pooled_v1": {"prox": 7.35, "prox_humor": 3.15, "ratio": 2.33},
     "reproj_pooled_v1": {"prox": 19.36, "prox_humor": 10.89, "ratio": 1.78},
@@ -41,6 +44,12 @@ PUBLISHED = {
 GROUP_ALL = "all"
 GROUPS = (GROUP_ALL, "walks", "procedural")
 """Groups of recordings, in the order they are shown."""
+
+
+def result_of(methods: Iterable[str]) -> str | None:
+    """The result among some methods; None when none of them is one."""
+    methods = set(methods)
+    return next((name for name in RESULTS if name in methods), None)
 
 
 @dataclass(frozen=True, slots=True)

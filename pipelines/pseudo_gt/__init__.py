@@ -5,7 +5,7 @@ Run folder, `<out_dir>/<name>/`:
     settings.yaml                       the resolved settings
     data/prox/, data/truth/             the synthetic tree, when no PROX root is given
     recordings/<recording>/
-        fits/{prox_style,vposer_t,humor,prox_humor}.npz     one per row of the table, camera frame
+        fits/{prox_style,vposer_t,humor,prox_humor,refined}.npz one per row of the table, camera frame
         pseudo_gt.npz                   the result: SMPL+H and SMPL-X, camera and world frame
         metrics.json                    sums of every metric on this recording
         pictures/*.png

@@ -43,13 +43,12 @@ def prepare_recording(
     """Write a synthetic recording unless it is there; a user's own tree is never written to."""
     if data.truth_root is None:
         return
-    preset = _preset(settings)
-    chosen = tuple(spec for spec in preset.recordings if spec.name == recording)
     write_prox_tree(
         data.prox_root,
         data.truth_root,
-        preset.model_copy(update={"recordings": chosen}),
+        _preset(settings),
         resolve_body_files(None),
+        only=recording,
         progress=progress,
     )
 

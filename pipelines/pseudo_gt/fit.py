@@ -18,7 +18,7 @@ from pipelines.bodies.parts import HEAD_PART, head_vertices_smplx, read_contact_
 from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.proxd import write_proxd_recording
 from pipelines.errors import DataInvalid
-from pipelines.fitting.humor import fit_humor
+from pipelines.fitting.humor import fit_humor, rows_of
 from pipelines.fitting.prox_style.baseline import fit_prox_style
 from pipelines.fitting.result import read_fit, write_fit
 from pipelines.motion_prior.checkpoint import Priors, load_priors
@@ -29,7 +29,6 @@ from pipelines.records import FittedSequence, SceneScan, SequenceObservations
 
 _log = logging.getLogger(__name__)
 
-HUMOR_ROWS = ("vposer_t", "humor", "prox_humor")
 _SHARED_CODE = ("pipelines/bodies", "pipelines/datasets", "pipelines/geometry", "pipelines/records")
 _BASELINE_CODE = (*_SHARED_CODE, "pipelines/fitting/prox_style", "pipelines/motion_prior/pose_prior")
 _HUMOR_CODE = (*_SHARED_CODE, "pipelines/fitting", "pipelines/motion_prior")
@@ -151,15 +150,15 @@ def _run_humor(job: RecordingJob) -> bool:
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"
         fits = fit_humor(job.observations, job.scene, job.files, job.priors, settings.humor, checkpoints)
-        files = [write_fit(job.fit_path(row), fits[row]) for row in HUMOR_ROWS]
+        files = [write_fit(job.fit_path(row), fits[row]) for row in fits]
         shutil.rmtree(checkpoints, ignore_errors=True)
-        return files, {row: _counts(fits[row]) for row in HUMOR_ROWS}
+        return files, {row: _counts(fits[row]) for row in fits}
 
     return run_stage(job.folder, key, work)
 
 
 def _run_export(job: RecordingJob) -> bool:
-    source = job.fit_path("prox_humor")
+    source = job.fit_path(rows_of(job.settings.humor)[-1])
     inputs = {"fit": hash_file(source), **{k: v for k, v in job.inputs.items() if k.startswith("SMPL")}}
     code = code_version(*_SHARED_CODE, "pipelines/pseudo_gt/fit", "pipelines/pseudo_gt/result")
     key = StageKey("export", job.settings.export.content_hash(), inputs, code)

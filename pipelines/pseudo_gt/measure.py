@@ -15,6 +15,7 @@ from pipelines.bodies.model import load_smplh
 from pipelines.bodies.track import pose_track, truth_track
 from pipelines.config import settings_yaml
 from pipelines.errors import DataMissing
+from pipelines.fitting.humor import rows_of
 from pipelines.fitting.result import read_fit
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.metrics.charts import save_energy_chart, save_headline_chart
@@ -23,7 +24,7 @@ from pipelines.metrics.overlay import save_overlays
 from pipelines.metrics.summary import MetricsTable, summarise
 from pipelines.metrics.tables import write_markdown
 from pipelines.pseudo_gt.data import DataSource
-from pipelines.pseudo_gt.fit import HUMOR_ROWS, RecordingJob, baseline_name
+from pipelines.pseudo_gt.fit import RecordingJob, baseline_name
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import BodyTrack, FittedSequence, SyntheticTruth
 from pipelines.synthetic.truth import read_truth, truth_path
@@ -42,7 +43,7 @@ _METRICS_CODE = (
 def measure_recording(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
     """Bring metrics and pictures of one fitted recording up to date; returns the metrics file."""
     job = RecordingJob(settings, data, recording)
-    rows = (baseline_name(job), *HUMOR_ROWS)
+    rows = (baseline_name(job), *rows_of(settings.humor))
     inputs = {row: hash_file(job.fit_path(row)) for row in rows}
     if data.truth_root is not None:
         inputs["truth"] = hash_file(truth_path(data.truth_root, recording))
@@ -84,17 +85,18 @@ def _draw(
         return []
     folder = job.folder / "pictures"
     shutil.rmtree(folder, ignore_errors=True)
+    result = fits[rows_of(job.settings.humor)[-1]]
     overlays = save_overlays(
         folder,
         tracks,
         job.observations,
         job.scene,
-        load_smplh(job.files, fits["prox_humor"].gender).faces.numpy(),
+        load_smplh(job.files, result.gender).faces.numpy(),
         partial(job.dataset.color_image, job.recording),
         truth_track=true_track,
         num_frames=num_frames,
     )
-    return [*overlays, save_energy_chart(folder / "energies.png", fits["prox_humor"])]
+    return [*overlays, save_energy_chart(folder / "energies.png", result)]
 
 
 def _truth(job: RecordingJob) -> SyntheticTruth | None:

@@ -51,6 +51,7 @@ def write_prox_tree(
     settings: SyntheticSettings,
     files: BodyFiles,
     *,
+    only: str | None = None,
     progress: bool = False,
 ) -> TreeReport:
     """Write every recording of the settings below `out_root/qualitative`, its truth in `truth_root`.
@@ -60,15 +61,17 @@ def write_prox_tree(
         truth_root: outside `out_root`, so that no reader of the tree can see the truth.
         settings: what to write.
         files: body models; the true bodies are SMPL-X of the subject's gender.
+        only: name of the one recording to write now; the others are left as they are.
         progress: show a bar per recording.
     """
     base = out_root / "qualitative"
     _remove_others(out_root, settings)
     rig = kinect_rig()
-    common = _key("common", settings.content_hash(), files)
+    common = _key("common", "", files)
     run_stage(out_root, common, lambda: (_write_common(base, rig, files), {}))
     written = []
-    for spec in settings.recordings:
+    chosen = [spec for spec in settings.recordings if only in (None, spec.name)]
+    for spec in chosen:
         key = _key(spec.name, _recording_hash(settings, spec), files, spec)
         if all(why_not_done(folder, key) is None for folder in (out_root, truth_root)):
             continue
@@ -80,7 +83,7 @@ def write_prox_tree(
         write_marker(out_root, key, outputs, {"frames": spec.num_frames})
         written.append(spec.name)
         logger.info("synthetic recording %s: %d frames written", spec.name, spec.num_frames)
-    return TreeReport(tuple(spec.name for spec in settings.recordings), tuple(written))
+    return TreeReport(tuple(spec.name for spec in chosen), tuple(written))
 
 
 def _write_common(base: Path, rig: KinectRig, files: BodyFiles) -> list[Path]:

@@ -50,7 +50,7 @@ def test_torso_start_finds_heading_and_place(
     root = rotvec_to_rotmat(start["root_orient"][0])
     assert _angle_deg(root, person.root_rotmat.float()) < 25
     pelvis = start["trans"][0] + models.body.rest_pelvis(start["betas"])
-    assert (pelvis - person.joints[:, 0].float()).norm(dim=-1).max() < 0.12
+    assert (pelvis - person.joints[:, 0].float()).norm(dim=-1).max() < 0.16
 
 
 def test_torso_start_bridges_frames_in_which_nothing_is_seen(

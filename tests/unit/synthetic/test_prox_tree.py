@@ -229,3 +229,14 @@ def test_frame_names_follow_the_times_seen_in_prox() -> None:
     assert list(names) == sorted(names)
     long = frame_names(3000, np.random.default_rng(0), clip=4)
     assert long[2999].startswith("s004_frame_03000__00.01.")
+
+
+def test_writing_one_recording_leaves_the_others(tmp_path: Path, files: BodyFiles) -> None:
+    first = tiny_settings().recordings[0]
+    second = first.model_copy(update={"scene": "OtherRoom", "subject": 145})
+    settings = tiny_settings(recordings=(first, second))
+    roots = tmp_path / "prox", tmp_path / "truth"
+    for spec in (first, second):
+        report = write_prox_tree(*roots, settings, files, only=spec.name)
+        assert report.recordings == report.written == (spec.name,)
+    assert write_prox_tree(*roots, settings, files).written == ()
