@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipelines.fitting.objective import StageObjective
 from pipelines.fitting.prediction import FitModels
-from pipelines.fitting.settings import MOTION_VARIABLES, HumorSettings, StageSettings, official_stages
+from pipelines.fitting.settings import HumorSettings, StageSettings, official_stages
 from pipelines.fitting.variables import Variables
 from pipelines.fitting.window_data import WindowData
 
