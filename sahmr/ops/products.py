@@ -18,6 +18,8 @@ _ONEDNN_LINEAR: Callable[..., Tensor] | None = (
 _WORTH_ONEDNN = 800_000
 """Multiplications from which oneDNN's dearer call (13 against 4 microseconds) pays."""
 
+_WIDE = 64
+
 
 def prefers_even_rows(a: Tensor) -> bool:
     """Whether products of `a` are faster with a number of rows from `even_size`.
@@ -59,9 +61,18 @@ def _too_small(a: Tensor, b: Tensor) -> bool:
     return len(a) * b.numel() < max(_WORTH_ONEDNN, 1)
 
 
-def narrow(channels: int) -> bool:
-    """Whether sums over rows (a.t() @ b) of so few channels are faster in MKL, which reads `a` as it lies."""
-    return channels < 64
+def add_sum_over_rows(
+    total: Float[Tensor, "k n"], a: Float[Tensor, "m k"], b: Float[Tensor, "m n"], count: int
+) -> None:
+    """Add a.t() @ b to `total`, of the first `count` rows; the others of `b` are overwritten.
+
+    MKL reads `a` as it lies and oneDNN copies it first, so that few channels are faster in MKL.
+    """
+    if prefers_even_rows(a) and a.shape[1] >= _WIDE and not _too_small(a, total):
+        b[count:] = 0
+        total.add_(product(a.t(), b))
+    else:
+        total.addmm_(a[:count].t(), b[:count])
 
 
 class RowLinear(nn.Linear):

@@ -10,7 +10,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sahmr.ops.kernel_map import KernelMap, PairBatch
-from sahmr.ops.products import narrow, prefers_even_rows, product, rows_product
+from sahmr.ops.products import (
+    add_sum_over_rows,
+    prefers_even_rows,
+    product,
+    rows_product,
+)
 
 
 def convolve(
@@ -52,13 +57,9 @@ class _Convolution(torch.autograd.Function):
             if grad_features is not None:
                 back = product(arriving, weights[weight].t())
                 grad_features.index_add_(0, inputs, back[:count])
-            if grad_kernel is not None and narrow(features.shape[1]):
-                leaving = features.index_select(0, inputs)
-                grad_weights[weight].addmm_(leaving.t(), arriving[:count])
-            elif grad_kernel is not None:
-                arriving[count:] = 0
+            if grad_kernel is not None:
                 leaving = features.index_select(0, even_inputs)
-                grad_weights[weight].add_(product(leaving.t(), arriving))
+                add_sum_over_rows(grad_weights[weight], leaving, arriving, count)
         return grad_features, grad_kernel, None
 
 

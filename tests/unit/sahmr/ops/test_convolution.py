@@ -8,7 +8,7 @@ from pipelines.errors import DataInvalid
 from sahmr.ops import kernel_map, products
 from sahmr.ops.convolution import RowBatchNorm, SparseConvolution, concatenate
 from sahmr.ops.kernel_map import kernel_offsets
-from sahmr.ops.products import RowLinear, even_size, product, rows_product
+from sahmr.ops.products import RowLinear, add_sum_over_rows, even_size, product, rows_product
 from sahmr.ops.sparse_tensor import VoxelPyramid, sparse_tensor
 from sahmr.ops.torch_backend import convolve
 
@@ -223,6 +223,16 @@ def test_batch_norm_of_two_rows_learns():
 def test_rows_product_is_the_matrix_product_with_any_number_of_rows(rows, dtype, always_onednn):
     a, b = torch.randn(rows, 20, dtype=dtype), torch.randn(20, 3, dtype=dtype)
     torch.testing.assert_close(rows_product(a, b), a @ b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [16, 80])
+def test_sums_over_rows_leave_the_others_out(channels, dtype, always_onednn):
+    a, b = torch.randn(40, channels, dtype=dtype), torch.randn(40, 24, dtype=dtype)
+    total = torch.randn(channels, 24, dtype=dtype)
+    expected = total + a[:33].t() @ b[:33]
+    add_sum_over_rows(total, a, b, 33)
+    torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_even_sizes_are_few_and_near():
