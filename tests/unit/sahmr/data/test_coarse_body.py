@@ -25,9 +25,7 @@ def test_template_stands_on_its_head_round_its_pelvis(files):
     right_ankle, head = template.joints[0], template.joints[13]
     assert head[1] < -0.4 < 0.5 < right_ankle[1]
     assert float(template.joints[[2, 3]].mean(dim=0).norm()) < 0.15  # between the hips
-    assert (
-        template.joints[0, 0] < 0 < template.joints[5, 0]
-    )  # it faces the camera
+    assert template.joints[0, 0] < 0 < template.joints[5, 0]  # it faces the camera
 
 
 def test_kept_vertices_are_rows_of_the_full_body(files):
