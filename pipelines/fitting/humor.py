@@ -200,7 +200,8 @@ class _Recording:
         for stage in stages:
             data = self.frame_layout.data if stage.kind == "poses" else self.layout(stage.kind).data
             require_data(stage, data, self.scene)
-        state, done = self._start(), []
+        state = self._start()
+        done: list[StageSettings] = []
         for stage in stages:
             if stage.kind == "poses" and done[-1].kind == "motion":
                 state = self._leave_roll_out(state)
@@ -468,7 +469,7 @@ def _finite(fit: WindowFit) -> WindowFit:
 
 
 def _double(tensor: Tensor) -> np.ndarray:
-    return np.array(tensor.double())
+    return tensor.double().numpy().copy()
 
 
 def _write_state(path: Path, key: str, state: StageState) -> None:

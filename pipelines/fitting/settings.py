@@ -5,6 +5,7 @@ Source of every official number: humor `configs/fit_proxd.cfg` and `fitting/moti
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -59,7 +60,7 @@ _POSE_TERMS = _DATA_TERMS | _FOLLOW_TERMS | {"contact_vel", *SCENE_TERMS}
 _MOTION_TERMS = set(get_args(TermName)) - _FOLLOW_TERMS
 
 
-_ALLOWED: dict[str, tuple[set[TermName], tuple[VariableName, ...]]] = {
+_ALLOWED: dict[str, tuple[Set[str], tuple[VariableName, ...]]] = {
     "frames": (_FRAME_TERMS, _FRAME_VARIABLES),
     "motion": (_MOTION_TERMS, MOTION_VARIABLES),
     "poses": (_POSE_TERMS, _POSE_VARIABLES),
@@ -285,14 +286,14 @@ def _refine_stage() -> StageSettings:
         kind="poses",
         free=_POSE_VARIABLES,
         weights={
-            "points3d": 4.0,
+            "points3d": 8.0,
             "joints2d": 0.002,
-            "shape_prior": 0.01,
+            "shape_prior": 0.003,
             "contact_vel": 100.0,
             "follow_velocity": 300.0,
             "follow_place": 1.0,
             "follow_turns": 1.0,
-            "prox_penetration": 0.3,
+            "prox_penetration": 1.0,
             "prox_contact": 1.0,
         },
         solver=SolverSettings(steps=30, stop_below=2e-4, points_per_frame=1024),

@@ -91,11 +91,11 @@ class ProxStyleSolverSettings(Settings):
     """`gauss_newton`: damped quasi-Newton steps from the Gauss-Newton matrix, on the exact energy and
     gradient. `lbfgs`: PROX's own optimiser, one L-BFGS with strong Wolfe line search per frame; the
     reference, many times slower."""
-    iterations: int = Field(20, ge=1)
+    iterations: int = Field(40, ge=1)
     """Steps per round, tried or taken; a frame that has converged takes fewer."""
-    rounds: int = Field(1, ge=1)
+    rounds: int = Field(2, ge=1)
     """Rounds per stage at most; the visible set is brought up to date at the start of each."""
-    last_rounds: int = Field(3, ge=1)
+    last_rounds: int = Field(6, ge=1)
     """Rounds of the last stage at most."""
     tolerance: float = Field(1e-3, gt=0)
     """A round of a frame ends after two steps in a row that lower its energy by a smaller share; a stage

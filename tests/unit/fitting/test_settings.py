@@ -48,7 +48,9 @@ def test_stage_without_positive_weight_is_refused() -> None:
 
 
 def test_motion_term_in_a_frame_stage_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"motion_prior.*do not belong to a stage of kind 'frames'"):
+    with pytest.raises(
+        ValidationError, match=r"motion_prior.*do not belong to a stage of kind 'frames'"
+    ):
         StageSettings(name="1", kind="frames", free=("trans",), weights={"motion_prior": 1.0})
 
 
