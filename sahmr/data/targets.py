@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from pipelines.bodies.joints import H36M14, H36M_NAMES
 from pipelines.config import Settings
+from pipelines.contact.labels import category_numbers, label_points
 from pipelines.errors import DataInvalid
 from pipelines.geometry.nearest import nearest_rows
 from sahmr.networks.crop_geometry import unit_in_box
@@ -106,12 +108,7 @@ def contact_surface(
     settings: ContactTargetSettings,
 ) -> ContactSurface:
     """Vertices with a category that is not left out."""
-    unknown = sorted(set(settings.left_out) - set(categories.names))
-    if unknown:
-        raise DataInvalid(
-            "categories to leave out do not exist", expected=categories.names, found=unknown
-        )
-    dropped = [0, *(categories.names.index(name) for name in settings.left_out)]
+    dropped = category_numbers(categories.names, settings.left_out)
     keep = ~torch.isin(category_of_vertex, category_of_vertex.new_tensor(dropped))
     return ContactSurface(vertices_camera[:, keep], category_of_vertex[keep])
 
@@ -122,17 +119,19 @@ def category_of_points(
     surface: ContactSurface,
     radius_m: float,
 ) -> Int[Tensor, " points"]:
-    """Category of the nearest vertex of the surface if nearer than the radius, else 0."""
-    category = torch.zeros_like(batch)
-    if len(surface.category) == 0:
-        return category
-    for sample, vertices in enumerate(surface.vertices_camera):
-        rows = (batch == sample).nonzero()[:, 0]
-        points = points_camera[rows]
-        nearest = nearest_rows(points, vertices)
-        close = (points - vertices[nearest]).norm(dim=1) < radius_m
-        category[rows] = torch.where(close, surface.category[nearest], 0).to(category)
-    return category
+    """Category of the nearest vertex of the surface if nearer than the radius, else 0.
+
+    On the host, wherever the tensors are, by the function that labels the shards.
+    """
+    points, of_point, vertices, of_vertex = (
+        tensor.detach().cpu().numpy()
+        for tensor in (points_camera, batch, surface.vertices_camera, surface.category)
+    )
+    category = np.zeros(len(points), np.int64)
+    for sample, body in enumerate(vertices):
+        rows = np.flatnonzero(of_point == sample)
+        category[rows] = label_points(points[rows], body, of_vertex, radius_m)
+    return torch.from_numpy(category).to(batch)
 
 
 def voxel_targets(

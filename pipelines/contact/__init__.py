@@ -1,0 +1,1 @@
+"""Which points of a scene and which vertices of a body touch, and with which part of the body."""
