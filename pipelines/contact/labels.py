@@ -55,9 +55,7 @@ def label_points(
     rows = _within_reach(points, vertices, radius_m)
     if len(rows) == 0:
         return labels
-    distance, nearest = _tree(vertices).query(
-        points[rows], k=[1, 2], distance_upper_bound=radius_m + 2 * _DOUBT_M
-    )
+    distance, nearest = _nearest_two(points[rows], vertices, radius_m)
     found = np.isfinite(distance[:, 0])
     rows, distance, nearest = rows[found], distance[found], nearest[found, 0]
     close = np.sqrt(_squared(points[rows], vertices[nearest])) < radius_m
@@ -105,7 +103,7 @@ def label_vertices(
     if len(rows) == 0:
         return labels
     scene = scene[rows]
-    distance, nearest = _tree(scene).query(vertices[able], distance_upper_bound=radius_m + 2 * _DOUBT_M)
+    distance, nearest = (column[:, 0] for column in _nearest_two(vertices[able], scene, radius_m))
     found = np.isfinite(distance)
     able, nearest = able[found], nearest[found]
     close = np.sqrt(_squared(vertices[able], scene[nearest])) < radius_m
@@ -156,6 +154,12 @@ def _finite(what: str, coordinates: Float[np.ndarray, "rows 3"]) -> Float[np.nda
     return np.asarray(coordinates, np.float64)
 
 
-def _tree(targets: Float[np.ndarray, "targets 3"]) -> cKDTree:
+def _nearest_two(
+    queries: Float[np.ndarray, "queries 3"], targets: Float[np.ndarray, "targets 3"], radius_m: float
+) -> tuple[Float[np.ndarray, "queries 2"], Int[np.ndarray, "queries 2"]]:
+    """Distances and rows of the two nearest targets; infinite where there is none within the radius."""
     # Quicker to build and, on surfaces, no slower to search than a balanced tree.
-    return cKDTree(targets, balanced_tree=False, compact_nodes=False)
+    tree = cKDTree(targets, balanced_tree=False, compact_nodes=False)
+    reach = radius_m + 2 * _DOUBT_M
+    distance, nearest = tree.query(queries, k=np.array([1, 2]), distance_upper_bound=reach)
+    return np.asarray(distance), np.asarray(nearest)
