@@ -1,0 +1,149 @@
+"""Which samples train, validate and test, so that no scene or person is seen on two sides; and the proof."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Literal
+
+from pydantic import Field
+
+from pipelines.config import Settings
+from pipelines.errors import DataInvalid
+
+Split = Literal["train", "val", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+SplitBy = Literal["scene", "subject", "both"]
+
+HUMOR_PROX_TEST_SCENES: Final = ("N3Office", "N0Sofa", "N3Library", "MPH1Library")
+"""Scenes of the 23 recordings HuMoR is tested on.
+
+Source: HuMoR's evaluation on PROX, as told in the data sets page, section 1.12.
+"""
+RICH_TEST_SUBJECTS: Final = ("009", "010", "011", "012", "013", "017", "019", "021")
+"""Subjects of RICH's test split; 013 is also in its training split.
+
+Source: rich_toolkit, as told in the data sets page, section 2.1.
+"""
+
+
+class SplitSettings(Settings):
+    """A split of our own."""
+
+    by: SplitBy = "both"
+    """What may be on one side only: a scene, a subject, or either."""
+    val_share: float = Field(0.1, ge=0, lt=1)
+    """Share of the groups, about."""
+    test_share: float = Field(0.2, ge=0, lt=1)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Where a recording was made, and of whom."""
+
+    recording: str
+    scene: str
+    subjects: tuple[str, ...]
+    """More than one where two people are in one recording."""
+
+
+def split_recordings(members: Iterable[Membership], settings: SplitSettings) -> dict[str, Split]:
+    """Put every recording on one side.
+
+    Recordings that share what must not be shared go together. With `by="both"` chains of shared scenes and
+    subjects can tie everything into one group.
+
+    Groups come in an order drawn from their names and the seed; the first ones test until their share of the
+    recordings is reached, the next validate, the rest trains.
+
+    Raises:
+        DataInvalid: there are fewer groups than sides.
+    """
+    members = sorted(members, key=lambda member: member.recording)
+    groups = _tied_together(members, settings.by)
+    wanted: dict[Split, float] = {"test": settings.test_share, "val": settings.val_share}
+    sides = [side for side, share in wanted.items() if share > 0]
+    if len(groups) <= len(sides):
+        raise DataInvalid(
+            f"recordings cannot be split by {settings.by}",
+            expected=f"at least {len(sides) + 1} groups that share nothing, one per side",
+            found=f"{len(members)} recording(s) in {len(groups)} group(s)",
+            fix="split by scene or by subject alone, or do without a side (share 0)",
+        )
+    groups.sort(key=lambda group: _draw(group, settings))
+    split: dict[str, Split] = {}
+    test_and_val: tuple[Split, Split] = ("test", "val")
+    for side in test_and_val:
+        needed, room = wanted[side] * len(members), len(groups) - 1 - (side == "test" and "val" in sides)
+        while needed > 0 and room > 0:
+            group = groups.pop(0)
+            split |= {member.recording: side for member in group}
+            needed, room = needed - len(group), room - 1
+    return split | {member.recording: "train" for group in groups for member in group}
+
+
+def humor_prox_split(members: Iterable[Membership]) -> dict[str, Split]:
+    """HuMoR's PROX split by its test scenes; the rest trains. People are on both sides."""
+    return {m.recording: "test" if m.scene in HUMOR_PROX_TEST_SCENES else "train" for m in members}
+
+
+def require_no_leak(split: Mapping[str, Split], members: Iterable[Membership], by: SplitBy) -> None:
+    """Prove that nothing is on two sides.
+
+    Raises:
+        DataInvalid: a recording is on no side, a recording is given twice, or a scene or subject is on two.
+    """
+    sides: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    seen: set[str] = set()
+    for member in members:
+        if member.recording in seen or member.recording not in split:
+            what = "given twice" if member.recording in seen else "on no side of the split"
+            raise DataInvalid(f"a recording is {what}", where=member.recording)
+        seen.add(member.recording)
+        for name in _shared_names(member, by):
+            sides[name][split[member.recording]].append(member.recording)
+    leaks = {name: dict(found) for name, found in sides.items() if len(found) > 1}
+    if leaks:
+        lines = [
+            f"{name}: " + ", ".join(f"{side} ({found[side][0]})" for side in SPLITS if side in found)
+            for name, found in sorted(leaks.items())
+        ]
+        raise DataInvalid(
+            f"the split leaks through {len(leaks)} name(s)\n    " + "\n    ".join(lines),
+            fix="put all recordings of a name on one side",
+        )
+
+
+def _shared_names(member: Membership, by: SplitBy) -> tuple[str, ...]:
+    scene = (f"scene {member.scene}",) if by in ("scene", "both") else ()
+    subjects = tuple(f"subject {name}" for name in member.subjects) if by in ("subject", "both") else ()
+    return (*scene, *subjects)
+
+
+def _tied_together(members: Collection[Membership], by: SplitBy) -> list[list[Membership]]:
+    """Groups of recordings connected by shared names."""
+    root: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        root.setdefault(name, name)
+        while root[name] != name:
+            root[name] = root[root[name]]
+            name = root[name]
+        return name
+
+    for member in members:
+        first, *others = _shared_names(member, by)
+        for other in others:
+            root[find(other)] = find(first)
+    groups: dict[str, list[Membership]] = defaultdict(list)
+    for member in members:
+        groups[find(_shared_names(member, by)[0])].append(member)
+    return list(groups.values())
+
+
+def _draw(group: Collection[Membership], settings: SplitSettings) -> str:
+    names = sorted({name for member in group for name in _shared_names(member, settings.by)})
+    return sha256("\0".join([str(settings.seed), *names]).encode()).hexdigest()
