@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import h5py
+
 from pipelines.artifacts import DoneMarker, hash_file, marker_path, read_marker
 from pipelines.errors import DataInvalid, PipelineError
 from pipelines.shards.reader import open_shard, read_record
@@ -99,8 +101,8 @@ def _compare_with_manifest(path: Path, marker: DoneMarker | None) -> list[ShardP
     return [ShardProblem("bytes of the shard have changed")]
 
 
-def _damaged_rows(file: object, record: type[Record], names: list[str]) -> list[ShardProblem]:
-    group = file[SAMPLES if record is ShardSample else SCENES]  # type: ignore[index]
+def _damaged_rows(file: h5py.File, record: type[Record], names: list[str]) -> list[ShardProblem]:
+    group = file[SAMPLES if record is ShardSample else SCENES]
     problems = []
     for row in range(len(group[DIGEST])):
         try:
