@@ -30,6 +30,7 @@ CHART_COLORS = {
     TRUTH: "#009E73",
 }
 """Okabe and Ito's colours."""
+_STAGE_ORDER = ("1", "lift", "2", "3a", "3b", "3c", "refine")
 HEADLINE_KEYS = (
     "pen_pooled_v1",
     "reproj_pooled_v1",
@@ -97,13 +98,19 @@ def _over_places(axes: Any, values: Float[np.ndarray, " places"], num_frames: in
 
 
 def _over_stages(axes: Any, stages: dict[str, Float[np.ndarray, " places"]], color: str) -> None:
-    names = sorted(stages)
+    names = sorted(stages, key=_stage_place)
     if len({len(values) for values in stages.values()}) == 1:
         lines = np.stack([stages[name] for name in names])
         axes.plot(names, lines, color="#BBBBBB", linewidth=0.8)
     means = [float(stages[name].mean()) if len(stages[name]) else np.nan for name in names]
     axes.plot(names, means, color=color, marker="o", markersize=4)
     axes.set_xlabel("after stage", fontsize=8)
+
+
+def _stage_place(name: str) -> tuple[int, str]:
+    """Order in which the fits run their stages; strangers come last."""
+    order = _STAGE_ORDER.index(name) if name in _STAGE_ORDER else len(_STAGE_ORDER)
+    return order, name
 
 
 def _has_bars(table: MetricsTable, key: str) -> bool:

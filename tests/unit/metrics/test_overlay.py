@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import DataMissing
-from pipelines.metrics.charts import save_energy_chart, save_headline_chart
+from pipelines.metrics.charts import _stage_place, save_energy_chart, save_headline_chart
 from pipelines.metrics.overlay import (
     PANEL_PX,
     default_methods,
@@ -102,6 +102,11 @@ def test_penetration_is_coloured_by_depth_and_only_below_zero():
     np.testing.assert_allclose(colors[:2], [[0.5, 0.6, 0.7]] * 2)
     darkness = colors[2:].sum(axis=1)
     assert darkness[0] > darkness[1] > darkness[2]
+
+
+def test_stages_are_drawn_in_the_order_they_run():
+    ran = ["1", "lift", "2", "3a", "3b", "3c", "refine"]
+    assert sorted(["own", *reversed(ran)], key=_stage_place) == [*ran, "own"]
 
 
 def test_charts_are_written_and_equal_input_gives_equal_bytes(measured, fit, tmp_path):
