@@ -49,7 +49,7 @@ from pipelines.fitting.window_data import (
     gather_scene,
     gather_windows,
 )
-from pipelines.fitting.windows import Window, WindowFit, cut_windows, stitch_windows
+from pipelines.fitting.windows import Window, WindowFit, cut_windows, frame_rows, stitch_windows
 from pipelines.geometry.rotations import rotmat_to_rotvec
 from pipelines.motion_prior.canonical import parse_floor
 from pipelines.motion_prior.checkpoint import Priors
@@ -425,13 +425,10 @@ def cut_frame_variables(
         held = owner[run.frames]
         owner[run.frames] = held if failed[index] and (held >= 0).all() else index
     starts = np.array([run.start for run in runs])
-    length = max(2, *(window.length for window in windows))
-    frames = np.stack(
-        [np.minimum(np.arange(length), w.length - 1) + w.start for w in windows]
-    )  # (windows, frames)
+    frames = frame_rows(windows)
     run, place = owner[frames], frames - starts[owner[frames]]
     cut = {name: variables[name][run, place] for name in ("trans", "root_orient", "latent_pose")}
-    inside = torch.as_tensor(np.arange(length) < np.array([[w.length] for w in windows]))
+    inside = torch.as_tensor(np.arange(frames.shape[1]) < np.array([[w.length] for w in windows]))
     share = inside.to(variables["betas"].dtype) / inside.sum(1, keepdim=True)
     cut["betas"] = (variables["betas"][run] * share[..., None]).sum(1)
     return cut, failed[run].all(axis=1)

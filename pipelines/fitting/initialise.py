@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipelines.bodies.joints import BODY25_FROM_SMPLH, BODY25_NAMES
+from pipelines.fitting.lifting import depth_at_keypoints
 from pipelines.fitting.prediction import FitModels
 from pipelines.fitting.window_data import WindowData
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
@@ -29,7 +30,6 @@ _SIGMA_PX = 40.0
 _SIGMA_DEPTH_M = 0.15
 _BELOW_SURFACE_M = 0.10
 """Joints lie this far behind the skin that the depth camera sees."""
-_NEAR_PX = 25.0
 _ITERATIONS = 12
 _TURN_COST = 4.0
 """Price of a turn of one radian between consecutive frames, in units of a robust residual."""
@@ -92,24 +92,11 @@ def _gather(data: WindowData) -> TorsoEvidence:
     weights = data.all_confidence[:, :, parts].flatten(0, 1) * scale
     points = data.points_camera.flatten(0, 1)
     has_points = data.has_points.flatten()
-    pixels = points[..., :2] / points[..., 2:].clamp_min(0.1) * data.K.diagonal()[:2] + data.K[:2, 2]
-    depth, near = _depth_at(keypoints, pixels, points[..., 2])
+    depth, near = depth_at_keypoints(keypoints, points[:, ::2], data.K)
     depth_weights = weights * near * has_points[:, None]
     return TorsoEvidence(
         keypoints, weights, depth + _BELOW_SURFACE_M, depth_weights, _centres(data, keypoints, weights)
     )
-
-
-def _depth_at(
-    keypoints: Float[Tensor, "rows parts 2"],
-    pixels: Float[Tensor, "rows points 2"],
-    depth: Float[Tensor, "rows points"],
-) -> tuple[Float[Tensor, "rows parts"], Float[Tensor, "rows parts"]]:
-    """Median depth of the eight points nearest in the image, and whether they are near."""
-    gaps = torch.cdist(keypoints, pixels[:, ::2])
-    nearest = gaps.topk(min(8, gaps.shape[2]), dim=2, largest=False)
-    found = depth[:, None, ::2].expand(-1, keypoints.shape[1], -1).gather(2, nearest.indices)
-    return found.median(dim=2).values, (nearest.values[..., -1] < _NEAR_PX).to(depth.dtype)
 
 
 def _centres(

@@ -57,15 +57,23 @@ def lift_keypoints(
     K: Float[Tensor, "3 3"],
 ) -> LiftedKeypoints:
     """Put every keypoint on its ray, behind the median depth of the points nearest in the image."""
-    focal, centre = K.diagonal()[:2], K[:2, 2]
-    pixels = points_camera[..., :2] / points_camera[..., 2:].clamp_min(0.1) * focal + centre
+    surface, near = depth_at_keypoints(keypoints_px, points_camera, K)
+    below = torch.tensor([_BELOW_SURFACE_M.get(name, _THIN_M) for name in BODY25_NAMES]).to(surface)
+    depth = surface + below
+    ray = (keypoints_px - K[:2, 2]) / K.diagonal()[:2]
+    joints = torch.cat([ray, torch.ones_like(ray[..., :1])], dim=-1) * depth[..., None]
+    return LiftedKeypoints(joints, confidence * near * has_points[:, None])
+
+
+def depth_at_keypoints(
+    keypoints_px: Float[Tensor, "rows keypoints 2"],
+    points_camera: Float[Tensor, "rows points 3"],
+    K: Float[Tensor, "3 3"],
+) -> tuple[Float[Tensor, "rows keypoints"], Float[Tensor, "rows keypoints"]]:
+    """Median depth (m) of the eight points nearest in the image, and 1 where they are near."""
+    pixels = points_camera[..., :2] / points_camera[..., 2:].clamp_min(0.1) * K.diagonal()[:2] + K[:2, 2]
     gaps = torch.cdist(keypoints_px, pixels)
     nearest = gaps.topk(min(_NEIGHBOURS, gaps.shape[2]), dim=2, largest=False)
     depths = points_camera[..., 2]
     found = depths[:, None].expand(-1, keypoints_px.shape[1], -1).gather(2, nearest.indices)
-    below = torch.tensor([_BELOW_SURFACE_M.get(name, _THIN_M) for name in BODY25_NAMES]).to(depths)
-    depth = found.median(dim=2).values + below
-    near = (nearest.values[..., -1] < NEAR_PX).to(depths)
-    ray = (keypoints_px - centre) / focal
-    joints = torch.cat([ray, torch.ones_like(ray[..., :1])], dim=-1) * depth[..., None]
-    return LiftedKeypoints(joints, confidence * near * has_points[:, None])
+    return found.median(dim=2).values, (nearest.values[..., -1] < NEAR_PX).to(depths.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipelines.fitting.prediction import FitModels, predict_poses
 from pipelines.fitting.window_data import ReferenceMotion, WindowData
-from pipelines.fitting.windows import Window
+from pipelines.fitting.windows import Window, frame_rows
 from pipelines.records import FittedSequence, SmplhParameters
 
 
@@ -61,12 +61,6 @@ def pose_data(
             contacts=torch.as_tensor(contacts[rows]).to(data.frames_used),
         ),
     )
-
-
-def frame_rows(windows: Sequence[Window]) -> np.ndarray:
-    """Frame of the recording at each place of each window; short windows repeat their last frame."""
-    length = max(2, *(window.length for window in windows))
-    return np.stack([np.minimum(np.arange(length), w.length - 1) + w.start for w in windows])
 
 
 def _usable(fitted: FittedSequence) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipelines.bodies.joints import IGNORED_BODY25
 from pipelines.errors import DataInvalid
 from pipelines.fitting.lifting import lift_keypoints
-from pipelines.fitting.windows import Window
+from pipelines.fitting.windows import Window, frame_rows
 from pipelines.geometry.meshes import vertex_normals
 from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.records import SceneScan, SequenceObservations
@@ -165,11 +165,8 @@ def gather_windows(
         DataInvalid: an observation that counts is not finite.
     """
     _require_finite(observations)
-    length = max(2, *(window.length for window in windows))  # a roll-out has at least one step
-    rows = np.stack(
-        [np.minimum(np.arange(length), w.length - 1) + w.start for w in windows]
-    )  # (windows, frames)
-    inside = np.stack([np.arange(length) < w.length for w in windows])
+    rows = frame_rows(windows)
+    inside = np.stack([np.arange(rows.shape[1]) < w.length for w in windows])
     all_confidence = observations.keypoints_confidence[:, :NUM_BODY25]
     confidence = all_confidence.copy()
     confidence[:, list(IGNORED_BODY25)] = 0.0

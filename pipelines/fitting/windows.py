@@ -64,6 +64,12 @@ def _cut_segment(start: int, num_frames: int, length: int, overlap: int) -> list
     return windows
 
 
+def frame_rows(windows: Sequence[Window]) -> Int[np.ndarray, "windows frames"]:
+    """Frame of the recording at each place of each window; short windows repeat their last frame."""
+    length = max(2, *(window.length for window in windows))  # a roll-out has at least one step
+    return np.stack([np.minimum(np.arange(length), w.length - 1) + w.start for w in windows])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowFit:
     """What a fit says about one window's frames, camera frame."""

@@ -52,11 +52,8 @@ class ShardReader:
     def __len__(self) -> int:
         return len(self.file[SAMPLES][DIGEST])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[ShardReader], tuple[Path]]:
+        return ShardReader, (self.path,)
 
     def __enter__(self) -> ShardReader:
         return self

@@ -14,11 +14,11 @@ from pipelines.fitting import energies
 from pipelines.fitting.frame_curvature import FrameCurvature
 from pipelines.fitting.objective import StageObjective
 from pipelines.fitting.prediction import FitModels, predict_poses
-from pipelines.fitting.refine import frame_rows, pose_data, pose_variables
+from pipelines.fitting.refine import pose_data, pose_variables
 from pipelines.fitting.settings import HumorSettings, StageSettings
 from pipelines.fitting.solver import minimise
 from pipelines.fitting.window_data import WindowData, gather_windows
-from pipelines.fitting.windows import Window
+from pipelines.fitting.windows import Window, frame_rows
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from pipelines.records import FittedSequence, SmplhParameters
 
