@@ -15,6 +15,7 @@ from torch import Tensor
 from pipelines.artifacts import write_bytes
 from pipelines.datasets.scenes import ScanMesh
 from pipelines.errors import DataInvalid
+from pipelines.geometry import pytorch3d_backend
 from pipelines.geometry.cameras import project_pinhole
 from pipelines.geometry.transforms import transform_points
 from pipelines.metrics.raster import pinhole_rays, shade
@@ -51,7 +52,11 @@ def overlay(
     vertices = _numpy(body.vertices_camera[0])
     left, up, right, bottom = _visible_rectangle(vertices, view)
     rays = pinhole_rays(view.K, (float(left), float(up)), 1.0, (right - left, bottom - up))
-    layer = shade(vertices, faces, np.tile(BODY_COLOR, (len(vertices), 1)), rays)
+    caster = None  # Embree's
+    if torch.cuda.is_available() and pytorch3d_backend.is_installed():
+        window_px = pytorch3d_backend.PixelWindow(left, up, right - left, bottom - up)
+        caster = pytorch3d_backend.WindowCaster(vertices, faces, view.K, window_px)
+    layer = shade(vertices, faces, np.tile(BODY_COLOR, (len(vertices), 1)), rays, caster)
     picture = view.image.copy()
     window = picture[up:bottom, left:right].astype(np.float64) / 255
     opacity = _OPACITY * layer.hit.reshape(*window.shape[:2], 1)
