@@ -27,6 +27,7 @@ from pipelines.fitting.humor import fit_humor, rows_of
 from pipelines.fitting.official_energy import OfficialEnergy, last_stage, official_energy
 from pipelines.fitting.prediction import FitModels
 from pipelines.fitting.settings import HumorSettings, SolverSettings, StageSettings
+from pipelines.fitting.side_swaps import with_sides_mended
 from pipelines.fitting.variables import from_arrays
 from pipelines.fitting.window_data import gather_windows
 from pipelines.fitting.windows import cut_windows
@@ -112,7 +113,7 @@ def _load_window(options: argparse.Namespace) -> Window:
     frames = slice(options.start, options.start + options.frames)
     true_bodies = truth_track(read_truth(data.truth_root, options.recording), job.files)
     return Window(
-        observations=job.observations.select(frames),
+        observations=with_sides_mended(job.observations.select(frames)),
         scene=job.scene,
         files=job.files,
         priors=job.priors,

@@ -41,6 +41,7 @@ from pipelines.fitting.prediction import (
 )
 from pipelines.fitting.refine import pose_data, pose_variables
 from pipelines.fitting.settings import HumorSettings, StageSettings, WindowSettings
+from pipelines.fitting.side_swaps import with_sides_mended
 from pipelines.fitting.solver import StageResult, minimise
 from pipelines.fitting.variables import Variables, all_finite, from_arrays, to_arrays
 from pipelines.fitting.window_data import (
@@ -136,6 +137,8 @@ class _Recording:
         settings: HumorSettings,
         checkpoint_dir: Path | None,
     ) -> None:
+        if settings.mend_side_swaps:
+            observations = with_sides_mended(observations)
         self.observations, self.settings, self.checkpoint_dir = observations, settings, checkpoint_dir
         dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.gender = observations.gender if settings.gender == "subject" else "neutral"

@@ -313,6 +313,10 @@ class HumorSettings(Settings):
     num_betas: int = Field(10, ge=1, le=16)
     initialisation: Literal["torso", "official"] = "torso"
     """`official`: upright, facing the camera; `torso`: from the torso's keypoints and depth."""
+    mend_side_swaps: bool = True
+    """Exchange left and right arms or legs in frames where the detector confused them.
+
+    Differs from HuMoR, which takes keypoints as they are."""
     windows_at_once: int = Field(1, ge=1)
     """Windows of stage 3 solved in one batch. With one, each window stops by itself and meets its
     neighbours as they are (block descent on the overlap energy); more are no faster on a CPU."""
