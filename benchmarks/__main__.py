@@ -14,7 +14,7 @@ from flows.environment import configure_logging, set_environment
 
 set_environment()  # one thread; before anything imports torch
 
-_NOT_BENCHMARKS = {"__main__", "table"}
+_NOT_BENCHMARKS = {"__main__", "table", "recorded_products"}
 
 
 def benchmark_names() -> tuple[str, ...]:
