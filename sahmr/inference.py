@@ -25,7 +25,7 @@ from pipelines.metrics.anatomy import load_anatomy
 from pipelines.records import SceneScan
 from sahmr.data.coarse_body import load_categories, load_template
 from sahmr.data.crop import Crop, PersonView, prepare_crop
-from sahmr.data.scene_cloud import scene_cloud
+from pipelines.shards.scene_cloud import scene_cloud
 from sahmr.networks.checkpoint import load_sahmr
 from sahmr.networks.sahmr import Sahmr, SahmrSettings
 from sahmr.types import (

@@ -1,6 +1,7 @@
 """One person in one image as the networks want it: a square crop, its camera, and the scene it can see.
 
-Source: SA-HMR, lib/datasets/prox/prox_utils.py, as told in the networks page, sections 1.1 and 1.3.
+Source: SA-HMR, lib/datasets/prox/prox_utils.py, as told in the networks page, sections 1.1 and 1.3;
+the rule of boxes and crops is `pipelines.shards.crop`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -16,12 +16,22 @@ from torch import Tensor
 
 from pipelines.errors import DataInvalid
 from pipelines.geometry.transforms import invert, is_rigid, to_tensor, transform_points
+from pipelines.shards.crop import BOX_SCALE, CROP_PX, crop_image, square_box
 from sahmr.networks.crop_geometry import in_frustum
 from sahmr.types import CropCameras, ScenePoints
 
-CROP_PX: Final = 224
-BOX_SCALE: Final = 1.15
-"""Side of the square crop over the longer side of the person box, without augmentation."""
+__all__ = [
+    "BOX_SCALE",
+    "CROP_PX",
+    "Crop",
+    "PersonView",
+    "check_view",
+    "crop_image",
+    "normalise",
+    "prepare_crop",
+    "square_box",
+]
+
 IMAGE_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGE_STD: Final = (0.229, 0.224, 0.225)
 """ImageNet's, for RGB in 0..1."""
@@ -70,28 +80,6 @@ def prepare_crop(
     seen = in_frustum(points_camera, batch, cameras)
     images = normalise(crop_image(view.image, box, size_px))[None]
     return Crop(images, cameras, ScenePoints(points_camera[seen], batch[seen]))
-
-
-def square_box(
-    box_px: tuple[float, float, float, float], scale: float = BOX_SCALE
-) -> tuple[float, float, float, float]:
-    """The square round a box's middle, `scale` times its longer side wide."""
-    left, up, right, bottom = box_px
-    u, v = (left + right) / 2, (up + bottom) / 2
-    half = scale * max(right - left, bottom - up) / 2
-    return u - half, v - half, u + half, v + half
-
-
-def crop_image(
-    image: UInt8[np.ndarray, "height width 3"],
-    box_px: tuple[float, float, float, float],
-    size_px: int = CROP_PX,
-) -> UInt8[np.ndarray, "size size 3"]:
-    """Bilinear samples of a square box, corner pixels on its corners; black outside the image."""
-    left, up, right, _ = box_px
-    scale = (size_px - 1) / (right - left)
-    warp = np.array([[scale, 0, -left * scale], [0, scale, -up * scale]])
-    return np.asarray(cv2.warpAffine(image, warp, (size_px, size_px), flags=cv2.INTER_LINEAR))
 
 
 def normalise(image: UInt8[np.ndarray, "height width 3"]) -> Float[Tensor, "3 height width"]:

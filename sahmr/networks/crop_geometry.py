@@ -16,10 +16,8 @@ from torch import Tensor
 
 from pipelines.errors import DataInvalid
 from pipelines.geometry.cameras import project_pinhole
+from pipelines.shards.crop import FRUSTUM_FAR_M, FRUSTUM_NEAR_M
 from sahmr.types import CropCameras
-
-FRUSTUM_NEAR_M, FRUSTUM_FAR_M = 0.5, 12.5
-"""Depth range of the view frustum."""
 
 
 def back_project(

@@ -6,7 +6,7 @@ import torch
 
 from pipelines.errors import DataInvalid
 from pipelines.geometry.transforms import rigid
-from sahmr.data.crop import PersonView, crop_image, normalise, prepare_crop, square_box
+from sahmr.data.crop import PersonView, normalise, prepare_crop
 
 K = np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
 TURN = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -22,28 +22,6 @@ def view(**changes):
         "key": "frame_7",
     }
     return PersonView(**(given | changes))
-
-
-def test_square_box_by_hand():
-    """100 x 200 round (150, 300): half side 1.15 x 100."""
-    assert square_box((100.0, 200.0, 200.0, 400.0)) == pytest.approx((35, 185, 265, 415))
-
-
-def test_corner_pixels_lie_on_the_box_corners():
-    image = np.zeros((60, 80, 3), np.uint8)
-    image[10, 20], image[50, 60] = (200, 10, 0), (0, 30, 90)
-    crop = crop_image(image, (20.0, 10.0, 60.0, 50.0), 11)  # one sample every 4 pixels
-    assert crop[0, 0].tolist() == [200, 10, 0]
-    assert crop[10, 10].tolist() == [0, 30, 90]
-    assert not crop[1:10, 1:10].any()
-
-
-def test_crop_of_whole_pixels_copies_them_and_is_black_outside():
-    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    crop = crop_image(image, (-5.0, 8.0, 10.0, 23.0), 16)
-    assert np.array_equal(crop[:12, 5:], image[8:20, 0:11])
-    assert not crop[:, :5].any()
-    assert not crop[12:].any()
 
 
 def test_normalised_by_hand():

@@ -1,4 +1,4 @@
-"""A scan's surface as points of even density, which is what RCNet reads."""
+"""A scan's surface as points of even density: what shards hold and RCNet reads."""
 
 from __future__ import annotations
 

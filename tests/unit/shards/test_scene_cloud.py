@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.records import SceneScan
-from sahmr.data.scene_cloud import scene_cloud, surface_cells
+from pipelines.shards.scene_cloud import scene_cloud, surface_cells
 
 SQUARE = np.array([[0.0, 0.0, 0.005], [1.0, 0.0, 0.005], [1.0, 1.0, 0.005], [0.0, 1.0, 0.005]])
 FACES = np.array([[0, 1, 2], [0, 2, 3]])
