@@ -107,6 +107,14 @@ class ShardReader:
             )
         return read_record(file, ShardScene, self._scene_rows[name])
 
+    def column(self, name: str) -> np.ndarray:
+        """A whole column of the samples that is neither ragged nor large, as it is stored."""
+        return np.asarray(self.file[SAMPLES][name][()])
+
+    def text(self, name: str, row: int) -> str:
+        """One text of the samples."""
+        return bytes(self.file[SAMPLES][name][row]).decode("ascii", "replace")
+
     def __iter__(self) -> Iterator[ShardSample]:
         return (self.sample(row) for row in range(len(self)))
 

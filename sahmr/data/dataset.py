@@ -1,0 +1,115 @@
+"""Shards as a PyTorch data set of training samples."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+from torch.utils.data import Dataset
+
+from pipelines.errors import DataInvalid
+from pipelines.geometry.transforms import invert, transform_points
+from pipelines.shards.collection import ShardCollection
+from pipelines.shards.crop import CROP_PX, in_view
+from pipelines.shards.sampler import SampleKey
+from pipelines.shards.schema import ShardSample, ShardScene
+from sahmr.data.augment import AugmentationSettings, StoredCrop, augment_crop, sample_seed
+from sahmr.data.batch import TrainingSample
+
+_FIRST_EPOCH: Final = 0
+
+
+class TrainingSamples(Dataset[TrainingSample]):
+    """The samples of a collection, cropped, with the scene each can see.
+
+        samples = TrainingSamples(ShardCollection(paths, side=SplitSide("train", split)), augmentation)
+        sampler = EpochSampler(len(samples), seed=66)
+        loader = DataLoader(samples, batch_size=24, sampler=sampler, collate_fn=collate, num_workers=2)
+
+    A sample depends on its key (epoch and index) alone, not on the worker or on what was read before.
+
+    Args:
+        collection: which samples.
+        augmentation: how crops vary; None takes every crop as stored (validation).
+    """
+
+    def __init__(
+        self, collection: ShardCollection, augmentation: AugmentationSettings | None = None
+    ) -> None:
+        self.collection = collection
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def __getitem__(self, key: SampleKey | int) -> TrainingSample:
+        """One sample.
+
+        Raises:
+            IndexError: no such sample.
+            DataInvalid: its bytes are damaged, or its crop is no picture.
+        """
+        epoch, index = key if isinstance(key, SampleKey) else SampleKey(_FIRST_EPOCH, key)
+        stored, scene = self.collection[index], self.collection.scene_of(index)
+        seed = None
+        if self.augmentation is not None:
+            seed = sample_seed(self.augmentation.seed, epoch, stored.sample_id)
+        image, box = self._crop(stored, seed)
+        return TrainingSample(
+            sample_id=stored.sample_id,
+            scene=stored.scene,
+            subject=stored.subject,
+            gender=stored.gender,
+            image=image,
+            box_px=box,
+            K=stored.K,
+            T_world_from_camera=stored.T_world_from_camera,
+            betas=stored.betas,
+            global_orient=stored.global_orient,
+            body_pose=stored.body_pose,
+            transl=stored.transl,
+            scene_points_camera=scene_in_view(scene, stored, box),
+            pitch_m=float(scene.pitch_m),
+            vertex_category=stored.vertex_category,
+            weight=self.collection.weight(stored),
+            expected_error_mm=float(stored.expected_error_mm),
+            seed=seed,
+        )
+
+    def _crop(
+        self, stored: ShardSample, seed: int | None
+    ) -> tuple[UInt8[np.ndarray, "size size 3"], Float32[np.ndarray, "4"]]:
+        crop = StoredCrop(decode_crop(stored), stored.box_px)
+        if self.augmentation is None or seed is None:
+            return crop.cut()
+        return augment_crop(crop, self.augmentation, seed)
+
+
+def decode_crop(sample: ShardSample) -> UInt8[np.ndarray, "stored stored 3"]:
+    """The stored crop, RGB.
+
+    Raises:
+        DataInvalid: the bytes are no square picture of the crop's size, margin allowed.
+    """
+    image = cv2.imdecode(sample.crop_jpeg, cv2.IMREAD_COLOR) if len(sample.crop_jpeg) else None
+    shape: tuple[int, ...] = () if image is None else image.shape[:2]
+    if image is None or shape[0] != shape[1] or shape[0] < CROP_PX or (shape[0] - CROP_PX) % 2:
+        raise DataInvalid(
+            "the crop of a sample is no picture of the right size",
+            where=sample.sample_id,
+            expected=f"{CROP_PX} pixels square, or an even number more",
+            found=shape or "no picture",
+            fix="make the shard again",
+        )
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def scene_in_view(
+    scene: ShardScene, sample: ShardSample, box_px: Float32[np.ndarray, "4"]
+) -> Float32[np.ndarray, "points 3"]:
+    """The scene's points inside the view frustum of a box, camera frame; none is allowed."""
+    points = transform_points(invert(sample.T_world_from_camera), scene.points_world.astype(np.float64))
+    left, up, right, bottom = box_px.tolist()
+    return points[in_view(points, (left, up, right, bottom), sample.K)].astype(np.float32)
