@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt synthesise doctor compare train-priors bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards synthesise doctor compare train-priors bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 pseudo-gt: setup ## regenerate the ground truth and print the table (embedded data unless prox_root is set)
 	$(RUN) pseudo-gt $(OPTIONS)
+
+shards: setup ## write training shards of the last run (or of true bodies: CONFIG=configs/shards/truth.yaml)
+	$(RUN) shards $(OPTIONS)
 
 synthesise: setup ## only write the synthetic PROX tree
 	$(RUN) synthesise $(OPTIONS)

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="verb")
     for name, function, text in (
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
+        ("shards", _shards, "write training shards of a finished run, or of true bodies"),
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
@@ -62,6 +63,15 @@ def _pseudo_gt(options: argparse.Namespace) -> int:
     from flows.pseudo_gt import run_pseudo_gt
 
     return EXIT_OK if run_pseudo_gt(_load(options)) else EXIT_FAILED
+
+
+def _shards(options: argparse.Namespace) -> int:
+    from flows.shards import run_shards
+    from pipelines.config import load_settings
+    from pipelines.shards.settings import ShardsSettings
+
+    settings = load_settings(ShardsSettings, options.config, options.overrides)
+    return EXIT_OK if run_shards(settings) else EXIT_FAILED
 
 
 def _synthesise(options: argparse.Namespace) -> int:

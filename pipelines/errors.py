@@ -48,3 +48,7 @@ class BackendMissing(PipelineError):
 
 class FittingFailed(PipelineError):
     """An optimisation ended without a usable result."""
+
+
+class ProductionFailed(PipelineError):
+    """Files of a set could not be made; the others were."""

@@ -84,7 +84,8 @@ class ShardSample:
     crop_jpeg: UInt8[np.ndarray, " bytes"] = _column(
         "<u1", ragged=True, rows=4 * _RAGGED_CHUNK, compressed=False, frame="crop"
     )
-    """224 x 224 crop of the true (un-mirrored) image, JPEG of quality 95."""
+    """Crop of the true (un-mirrored) image, JPEG of quality 95: 224 x 224 for the box, and maybe a margin of
+    equal scale all round, which training's augmentation looks into."""
     box_px: Float32[np.ndarray, "4"] = _column("<f4", (4,), unit="px", frame="image")
     """Square box the crop shows: left, up, right, bottom."""
     K: Float64[np.ndarray, "3 3"] = _column("<f8", (3, 3), unit="px", frame="image")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field
 
 from pipelines.config import Settings
-from pipelines.errors import DataInvalid
+from pipelines.errors import DataInvalid, DataMissing
+
+_log = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -27,6 +32,9 @@ RICH_TEST_SUBJECTS: Final = ("009", "010", "011", "012", "013", "017", "019", "0
 
 Source: rich_toolkit, as told in the data sets page, section 2.1.
 """
+
+
+SplitChoice = Literal["own", "humor-prox", "train-only"]
 
 
 class SplitSettings(Settings):
@@ -48,6 +56,51 @@ class Membership:
     scene: str
     subjects: tuple[str, ...]
     """More than one where two people are in one recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitDecision:
+    """A split, and what was proved of it."""
+
+    name: SplitChoice
+    sides: Mapping[str, Split]
+    """Of each recording."""
+    proved: SplitBy | None
+    """What is on one side only; None for a split with one side."""
+    note: str = ""
+    """What a user should know."""
+
+
+def decide_split(
+    members: Collection[Membership], choice: SplitChoice, own: SplitSettings
+) -> SplitDecision:
+    """Split recordings as chosen, and prove that nothing leaks.
+
+    Where too few recordings are independent, our own split does without validation, then without a test side,
+    and says so.
+
+    Raises:
+        DataInvalid: the split leaks.
+    """
+    if choice == "train-only":
+        return SplitDecision(choice, {member.recording: "train" for member in members}, None)
+    if choice == "humor-prox":
+        sides = humor_prox_split(members)
+        require_no_leak(sides, members, "scene")
+        return SplitDecision(choice, sides, "scene", "by scene; people are on both sides")
+    groups, note = len(_tied_together(members, own.by)), ""
+    wanted = (own.test_share > 0) + (own.val_share > 0)
+    if groups <= wanted:
+        note = (
+            f"only {groups} group(s) of recordings share no {'name' if own.by == 'both' else own.by}: "
+        )
+        note += "no validation side" if groups == 2 else "everything trains"
+        _log.warning("%s", note)
+        shares = {"val_share": 0.0} if groups == 2 else {"val_share": 0.0, "test_share": 0.0}
+        own = own.model_copy(update=shares)
+    sides = split_recordings(members, own)
+    require_no_leak(sides, members, own.by)
+    return SplitDecision("own", sides, own.by, note)
 
 
 def split_recordings(members: Iterable[Membership], settings: SplitSettings) -> dict[str, Split]:
@@ -88,6 +141,39 @@ def split_recordings(members: Iterable[Membership], settings: SplitSettings) -> 
 def humor_prox_split(members: Iterable[Membership]) -> dict[str, Split]:
     """HuMoR's PROX split by its test scenes; the rest trains. People are on both sides."""
     return {m.recording: "test" if m.scene in HUMOR_PROX_TEST_SCENES else "train" for m in members}
+
+
+def read_rich_split(meta_folder: Path) -> dict[str, Split]:
+    """RICH's official split of its sequences, from `meta/{train,val,test}.txt` of the download.
+
+    Raises:
+        DataMissing: a list is absent.
+        DataInvalid: a list has no column `sequence_name`, or a sequence is on two sides.
+
+    Source: rich_toolkit, as told in the data sets page, section 2.1; subject 013 trains and tests.
+    """
+    split: dict[str, Split] = {}
+    for side in SPLITS:
+        path = meta_folder / f"{side}.txt"
+        if not path.is_file():
+            raise DataMissing(
+                "RICH's split list not found", where=path, fix="take the folder meta/ of rich_toolkit"
+            )
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = csv.DictReader(stream, delimiter="\t")
+            if "sequence_name" not in (rows.fieldnames or ()):
+                raise DataInvalid(
+                    "not one of RICH's split lists",
+                    where=path,
+                    expected="a tab-separated column sequence_name",
+                    found=rows.fieldnames,
+                )
+            names = {row["sequence_name"] for row in rows}  # a moving camera may list a sequence twice
+        both = sorted(names & split.keys())
+        if both:
+            raise DataInvalid("a sequence is on two sides", where=path, found=both[0])
+        split |= dict.fromkeys(sorted(names), side)
+    return split
 
 
 def require_no_leak(split: Mapping[str, Split], members: Iterable[Membership], by: SplitBy) -> None:

@@ -34,7 +34,18 @@ from pipelines.shards.schema import (
 
 _log = logging.getLogger(__name__)
 
-_CODE: Final = ("pipelines/contact", "pipelines/shards")
+_CODE: Final = (
+    "pipelines/bodies",
+    "pipelines/contact",
+    "pipelines/geometry",
+    "pipelines/shards/assemble",
+    "pipelines/shards/crop",
+    "pipelines/shards/scene_cloud",
+    "pipelines/shards/schema",
+    "pipelines/shards/source",
+    "pipelines/shards/writer",
+)
+"""What every shard depends on; reading and describing them is not in it."""
 _ROWS_AT_ONCE: Final = 256
 _GZIP_LEVEL: Final = 4
 
@@ -49,12 +60,14 @@ class ShardSource:
     settings_hash: str
     inputs: Mapping[str, str]
     """Name of an input -> its hash."""
+    code: tuple[str, ...] = ()
+    """Rooms besides the writer's own whose code decides what is written."""
 
     @property
     def key(self) -> StageKey:
         """Identity in the manifest; a new schema or new code makes the shard anew."""
         inputs = {**self.inputs, "kind": self.kind, "schema": f"{SCHEMA_NAME} {SCHEMA_VERSION}"}
-        return StageKey(self.name, self.settings_hash, inputs, code_version(*_CODE))
+        return StageKey(self.name, self.settings_hash, inputs, code_version(*_CODE, *self.code))
 
 
 def shard_path(folder: Path, name: str) -> Path:
@@ -67,11 +80,19 @@ def write_shard(
     source: ShardSource,
     scenes: Callable[[], Iterable[ShardScene]],
     samples: Callable[[], Iterable[ShardSample]],
+    summary: Callable[[], Mapping[str, Any]] = dict,
 ) -> bool:
     """Write a shard and its manifest (`<name>.done.json`) unless both are there; returns whether it did.
 
     Samples are taken one by one and are never all in memory. Until the last is written the file has a
     temporary name, so that an error, a kill or a full disk leaves the folder as it was.
+
+    Args:
+        folder: where shards lie.
+        source: what this one is made from.
+        scenes: asked for first.
+        samples: asked for next.
+        summary: asked for last; what else the manifest shall tell.
 
     Raises:
         DataInvalid: a sample differs from the schema, comes twice, or names a scene that is not given; or
@@ -82,8 +103,8 @@ def write_shard(
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         with atomic_path(path) as temporary:
-            summary = _write(temporary, source, scenes(), samples())
-        return [path], {**summary, "bytes": path.stat().st_size}
+            contents = _write(temporary, source, scenes(), samples())
+        return [path], {**contents, **summary(), "bytes": path.stat().st_size}
 
     ran = run_stage(folder, source.key, work)
     _log.info("shard %s: %s", source.name, "written" if ran else "up to date")

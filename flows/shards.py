@@ -1,0 +1,83 @@
+"""Training shards as a Prefect flow: one task per file, failures reported by name at the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, as_completed
+from tqdm import tqdm
+
+from flows.runner import build_task_runner
+from pipelines.errors import ProductionFailed
+from pipelines.shards.describe import describe_shards
+from pipelines.shards.plan import PlannedShard
+from pipelines.shards.produce import plan_production, write_planned_shard
+from pipelines.shards.settings import ShardsSettings
+
+_log = logging.getLogger(__name__)
+
+
+# What is done is decided by the shards' own manifests, so Prefect's cache stays out of it.
+@task(name="write-shard", task_run_name="write {shard.name}", cache_policy=NO_CACHE)
+def write_one(settings: ShardsSettings, shard: PlannedShard) -> Path:
+    """One file and its manifest."""
+    return write_planned_shard(settings, shard)
+
+
+@flow(name="shards")
+def shards(settings: ShardsSettings) -> Path:
+    """Write every shard, then index, splits, statistics and card; returns the folder.
+
+    Raises:
+        ProductionFailed: shards failed; raised when all others are finished, naming each.
+    """
+    production = plan_production(settings)
+    futures = {write_one.submit(settings, shard): shard for shard in production.shards}
+    failures = _collect(futures)
+    finished = [shard for shard in production.shards if shard.name not in failures]
+    if finished:
+        describe_shards(production, finished)
+    if failures:
+        raise ProductionFailed(
+            f"{len(failures)} of {len(production.shards)} shards failed",
+            found="; ".join(f"{name}: {why}" for name, why in failures.items()),
+            fix="mend the cause and run again; finished shards are not written again",
+        )
+    return settings.folder
+
+
+def run_shards(settings: ShardsSettings) -> bool:
+    """Run the flow with the runner of the settings; False if a shard failed.
+
+    Raises:
+        DataMissing: there is nothing to make shards of.
+    """
+    plan_production(settings)  # so that this is told before a Prefect server is started
+    flow_run = shards.with_options(task_runner=build_task_runner(settings.runner))
+    try:
+        folder = flow_run(settings)
+    except ProductionFailed as error:
+        _log.error("%s", error)
+        return False
+    sys.stdout.write(f"{folder}\n")
+    return True
+
+
+def _collect(futures: dict[PrefectFuture[Path], PlannedShard]) -> dict[str, str]:
+    """Wait for all; one that fails is reported and does not stop the others."""
+    failures = {}
+    bar = tqdm(total=len(futures), desc="shards", unit="shard", disable=not sys.stderr.isatty())
+    with bar:
+        for future in as_completed(list(futures)):
+            name = futures[future].name
+            try:
+                future.result()
+            except Exception as error:
+                failures[name] = f"{type(error).__name__}: {error}"
+                _log.error("%s failed: %s", name, failures[name])
+            bar.update()
+    return failures
