@@ -52,3 +52,15 @@ class MeshTargets:
     """The 14 H36M joints minus that pelvis."""
     root_camera: Float[Tensor, "batch 3"]
     """The pelvis."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetroTargets:
+    """The true body minus its H36M pelvis, as METRO is asked for it."""
+
+    joints: Float[Tensor, "batch 14 3"]
+    coarse: Float[Tensor, "batch coarse 3"]
+    middle: Float[Tensor, "batch middle 3"]
+    full: Float[Tensor, "batch full 3"]
+    crop: Float[Tensor, "batch 14 2"]
+    """The joints in the crop: -1 at its left and upper, 1 at its right and lower border."""

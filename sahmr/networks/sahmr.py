@@ -23,6 +23,7 @@ from sahmr.types import (
     ContactPoints,
     CropCameras,
     MeshPrediction,
+    RootContactPrediction,
     ScenePoints,
 )
 
@@ -80,6 +81,18 @@ class Sahmr(nn.Module):
         """
         with torch.no_grad():
             root_contact = self.rcnet(images, cameras, scene)
+        return self.recover(images, root_contact, template, categories, generator, true_root_camera)
+
+    def recover(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        root_contact: RootContactPrediction,
+        template: BodyTemplate,
+        categories: ContactCategories,
+        generator: torch.Generator | None = None,
+        true_root_camera: Float[Tensor, "batch 3"] | None = None,
+    ) -> MeshPrediction:
+        """The second half: bodies from what RCNet said; arguments as of `forward`."""
         root = root_contact.refined_root_camera
         if true_root_camera is not None:
             settings = self.settings

@@ -1,0 +1,1 @@
+"""Training of RCNet, the mesh network and METRO from shards; see docs/training.md."""

@@ -1,0 +1,67 @@
+"""Named sets of values below the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+PresetName = Literal["tiny", "paper"]
+
+_BACKBONE: Final = {
+    "width": 12,
+    "stem_width": 16,
+    "head_width": 16,
+    "head_channels": 128,
+    "blocks": 1,
+    "modules": [1, 1, 1],
+}
+_SPARSE: Final = {
+    "channels_in": 19,
+    "channels_linear": 16,
+    "channels_down": [16, 16, 24, 32, 48],
+    "channels_up": [48, 32, 24, 24],
+    "dropout": 0.1,
+}
+_MESH: Final = {
+    "backbone": _BACKBONE,
+    "hidden": [64, 48, 32],
+    "outputs": [64, 32, 3],
+    "layers": 1,
+    "feed_forward": 128,
+    "scene_layers": 1,
+    "dropout": 0.0,
+}
+_PACE: Final = {
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "decay_factor": 0.02,
+    "warm_up_steps": 30,
+    "clip_value": 0.5,
+}
+
+PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {
+    "paper": {},
+    "tiny": {
+        "rcnet_network": {"backbone": _BACKBONE, "contact_net": _SPARSE},
+        "mesh_network": _MESH,
+        "start": {**_PACE, "steps": 600, "masked_share": 0.0},
+        "rcnet": {**_PACE, "steps": 900},
+        "mesh": {**_PACE, "steps": 600},
+        "metro": {**_PACE, "steps": 600, "masked_share": 0.0},
+        "data": {"workers": 0, "validation_limit": 64},
+    },
+}
+"""`paper` is what the defaults say already."""
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two trees of settings; where both say something, the upper one counts."""
+    tree = dict(below)
+    for name, value in above.items():
+        under = tree.get(name)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            tree[name] = merged(under, value)
+        else:
+            tree[name] = value
+    return tree
