@@ -16,6 +16,7 @@ from pipelines.errors import DataInvalid, DataMissing
 from pipelines.shards.reader import ShardReader
 from pipelines.shards.schema import ShardKind, ShardSample, ShardScene
 from pipelines.shards.splits import Split
+from pipelines.shards.view import SceneBlocks
 
 _SCENES_KEPT: Final = 8
 """Clouds held in memory per process, some megabytes each."""
@@ -72,7 +73,7 @@ class ShardCollection(Sequence[ShardSample]):
         self.excluded: Counter[str] = Counter()
         """Reason -> number of samples left out."""
         self._place = self._choose(side)
-        self._scenes: dict[tuple[int, str], ShardScene] = {}
+        self._scenes: dict[tuple[int, str], tuple[ShardScene, SceneBlocks]] = {}
         self.close()
 
     def __len__(self) -> int:
@@ -90,16 +91,20 @@ class ShardCollection(Sequence[ShardSample]):
 
     def scene_of(self, index: int) -> ShardScene:
         """The scene a sample lies in; the last few are kept in memory."""
-        shard, row = (int(value) for value in self._place[index])
-        return self.scene_in(shard, self.readers[shard].text("scene", row))
+        return self._scene_of(index)[0]
 
-    def scene_in(self, shard: int, name: str) -> ShardScene:
-        """A scene of one of the shards."""
-        key = (shard, name)
+    def blocks_of(self, index: int) -> SceneBlocks:
+        """That scene's cloud, ready to be cut to a view."""
+        return self._scene_of(index)[1]
+
+    def _scene_of(self, index: int) -> tuple[ShardScene, SceneBlocks]:
+        shard, row = (int(value) for value in self._place[index])
+        key = (shard, self.readers[shard].text("scene", row))
         if key not in self._scenes:
             while len(self._scenes) >= _SCENES_KEPT:
                 del self._scenes[next(iter(self._scenes))]
-            self._scenes[key] = self.readers[shard].scene(name)
+            scene = self.readers[shard].scene(key[1])
+            self._scenes[key] = scene, SceneBlocks.build(scene.points_world)
         return self._scenes[key]
 
     def weight(self, sample: ShardSample) -> float:

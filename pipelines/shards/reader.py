@@ -6,12 +6,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import h5py
 import numpy as np
 
 from pipelines.errors import DataInvalid, DataMissing
+from pipelines.shards.columns import DAMAGE, HeldTable, decode_cell, read_cell
 from pipelines.shards.schema import (
     DIGEST,
     OFFSETS,
@@ -19,7 +20,6 @@ from pipelines.shards.schema import (
     SCENES,
     SCHEMA_NAME,
     SCHEMA_VERSION,
-    Column,
     Record,
     ShardKind,
     ShardSample,
@@ -48,9 +48,10 @@ class ShardReader:
         self._open_in: int | None = None
         self._file: h5py.File | None = None
         self._scene_rows: dict[str, int] = {}
+        self._held: HeldTable | None = None
 
     def __len__(self) -> int:
-        return len(self.file[SAMPLES][DIGEST])
+        return len(self._samples()) if self._held is not None else len(self.file[SAMPLES][DIGEST])
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Path]]:
         return ShardReader, (self.path,)
@@ -89,10 +90,14 @@ class ShardReader:
             IndexError: no such row.
             DataInvalid: its bytes are damaged.
         """
-        count = len(self)
+        samples = self._samples()
+        count = len(samples)
         if not -count <= row < count:
             raise IndexError(f"{self.path}: sample {row} of {count}")
-        return read_record(self.file, ShardSample, row % count)
+        try:
+            return ShardSample(**samples.row(row % count))
+        except DAMAGE as error:
+            raise _damaged(self.path, ShardSample, row % count, error) from None
 
     def scene(self, name: str) -> ShardScene:
         """One scene.
@@ -113,16 +118,23 @@ class ShardReader:
 
     def text(self, name: str, row: int) -> str:
         """One text of the samples."""
-        return bytes(self.file[SAMPLES][name][row]).decode("ascii", "replace")
+        return str(self._samples().cell(name, row))
 
     def __iter__(self) -> Iterator[ShardSample]:
         return (self.sample(row) for row in range(len(self)))
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
+        self._held = None
         if self._file is not None:
             self._file.close()
         self._file, self._open_in = None, None
+
+    def _samples(self) -> HeldTable:
+        file = self.file
+        if self._held is None:
+            self._held = HeldTable(file[SAMPLES], ShardSample)
+        return self._held
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -159,38 +171,27 @@ def read_record(file: h5py.File, record: type[R], row: int, *, check: bool = Fal
     """
     group = file[SAMPLES if record is ShardSample else SCENES]
     try:
-        arrays = {column.name: _read(group, column, row) for column in columns_of(record)}
+        arrays = {column.name: read_cell(group, column, row) for column in columns_of(record)}
         damaged = check and digest(arrays) != group[DIGEST][row].decode("ascii", "replace")
-    except (OSError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise DataInvalid(
-            "a row of a shard is damaged",
-            where=f"{file.filename}, {record.__name__} {row}",
-            found=error,
-            fix=_AGAIN,
-        ) from None
+    except DAMAGE as error:
+        raise _damaged(file.filename, record, row, error) from None
     if damaged:
         raise DataInvalid(
             "a row of a shard differs from its digest",
             where=f"{file.filename}, {record.__name__} {row}",
             fix=_AGAIN,
         )
-    values = {column.name: _decode(arrays[column.name], column) for column in columns_of(record)}
+    values = {column.name: decode_cell(arrays[column.name], column) for column in columns_of(record)}
     return record(**values)
 
 
-def _read(group: h5py.Group, column: Column, row: int) -> np.ndarray:
-    if not column.ragged:
-        return np.asarray(group[column.name][row], dtype=column.dtype)
-    start, end = (int(bound) for bound in group[column.name + OFFSETS][row : row + 2])
-    if not 0 <= start <= end <= len(group[column.name]):
-        raise ValueError(f"offsets of {column.name} are {start}, {end}")
-    return np.asarray(group[column.name][start:end])
-
-
-def _decode(array: np.ndarray, column: Column) -> Any:
-    if column.is_text:
-        return bytes(array.item()).decode("ascii", "replace")
-    return array if column.ragged or column.shape else array[()]
+def _damaged(path: Path | str, record: type[Record], row: int, error: Exception) -> DataInvalid:
+    return DataInvalid(
+        "a row of a shard is damaged",
+        where=f"{path}, {record.__name__} {row}",
+        found=error,
+        fix=_AGAIN,
+    )
 
 
 def _require_schema(file: h5py.File, path: Path) -> None:

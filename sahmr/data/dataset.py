@@ -10,11 +10,10 @@ from jaxtyping import Float32, UInt8
 from torch.utils.data import Dataset
 
 from pipelines.errors import DataInvalid
-from pipelines.geometry.transforms import invert, transform_points
 from pipelines.shards.collection import ShardCollection
-from pipelines.shards.crop import CROP_PX, in_view
+from pipelines.shards.crop import CROP_PX
 from pipelines.shards.sampler import SampleKey
-from pipelines.shards.schema import ShardSample, ShardScene
+from pipelines.shards.schema import ShardSample
 from sahmr.data.augment import AugmentationSettings, StoredCrop, augment_crop, sample_seed
 from sahmr.data.batch import TrainingSample
 
@@ -57,6 +56,10 @@ class TrainingSamples(Dataset[TrainingSample]):
         if self.augmentation is not None:
             seed = sample_seed(self.augmentation.seed, epoch, stored.sample_id)
         image, box = self._crop(stored, seed)
+        left, up, right, bottom = box.tolist()
+        _, points_camera = self.collection.blocks_of(index).in_view(
+            stored.T_world_from_camera, (left, up, right, bottom), stored.K
+        )
         return TrainingSample(
             sample_id=stored.sample_id,
             scene=stored.scene,
@@ -70,7 +73,7 @@ class TrainingSamples(Dataset[TrainingSample]):
             global_orient=stored.global_orient,
             body_pose=stored.body_pose,
             transl=stored.transl,
-            scene_points_camera=scene_in_view(scene, stored, box),
+            scene_points_camera=points_camera.astype(np.float32),
             pitch_m=float(scene.pitch_m),
             vertex_category=stored.vertex_category,
             weight=self.collection.weight(stored),
@@ -104,12 +107,3 @@ def decode_crop(sample: ShardSample) -> UInt8[np.ndarray, "stored stored 3"]:
             fix="make the shard again",
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-
-
-def scene_in_view(
-    scene: ShardScene, sample: ShardSample, box_px: Float32[np.ndarray, "4"]
-) -> Float32[np.ndarray, "points 3"]:
-    """The scene's points inside the view frustum of a box, camera frame; none is allowed."""
-    points = transform_points(invert(sample.T_world_from_camera), scene.points_world.astype(np.float64))
-    left, up, right, bottom = box_px.tolist()
-    return points[in_view(points, (left, up, right, bottom), sample.K)].astype(np.float32)
