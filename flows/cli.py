@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
+        ("evaluate", _evaluate, "measure trained networks on held-out shards, in the paper's table"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
         ("settings", _settings, "print the resolved settings as YAML"),
     ):
@@ -109,6 +110,15 @@ def _predict(options: argparse.Namespace) -> int:
     settings = load_settings(PredictionSettings, options.config, options.overrides)
     sys.stdout.write(f"{predict_files(settings)}\n")
     return EXIT_OK
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from flows.evaluate import run_evaluation
+    from pipelines.config import load_settings
+    from sahmr.evaluation.settings import EvaluationSettings
+
+    settings = load_settings(EvaluationSettings, options.config, options.overrides)
+    return EXIT_OK if run_evaluation(settings) else EXIT_FAILED
 
 
 def _settings(options: argparse.Namespace) -> int:

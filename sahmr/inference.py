@@ -23,11 +23,12 @@ from pipelines.bodies.files import resolve_body_files
 from pipelines.datasets.scenes import ScanMesh
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.records import SceneScan
+from pipelines.shards.scene_cloud import scene_cloud
 from sahmr.data.coarse_body import load_categories, load_template
 from sahmr.data.crop import Crop, PersonView, prepare_crop
-from pipelines.shards.scene_cloud import scene_cloud
 from sahmr.networks.checkpoint import load_sahmr
 from sahmr.networks.sahmr import Sahmr, SahmrSettings
+from sahmr.networks.weights_file import SUFFIX, read_network
 from sahmr.types import (
     BodyTemplate,
     ContactCategories,
@@ -56,19 +57,21 @@ class SahmrPredictor:
         part_info: Path | None = None,
         settings: SahmrSettings | None = None,
     ) -> SahmrPredictor:
-        """Load an official (or own) SA-HMR file; the preset is chosen from its shapes.
+        """Load SA-HMR, official or trained here; the architecture follows from the file.
 
         Args:
-            path: the checkpoint.
+            path: an official checkpoint, or the `.safetensors` of a training.
             body_models: folder of the licensed body files; None takes the stand-in, whose template and parts
                 are not those the official weights were trained with.
             part_info: SA-HMR's `seg_part_info.npy`.
-            settings: of a network that is neither preset.
+            settings: of an official file that is neither preset.
 
         Raises:
             DataMissing: a file is absent.
             DataInvalid: a file is not what it should be.
         """
+        if path.suffix == SUFFIX:
+            return cls.from_network(read_network(path, Sahmr).network, body_models, part_info)
         return cls.from_network(load_sahmr(path, settings).network, body_models, part_info)
 
     @classmethod

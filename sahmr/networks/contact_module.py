@@ -6,6 +6,7 @@ page, sections 4.1, 4.5 and 6.1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -71,7 +72,7 @@ def refine_root(
 @torch.no_grad()
 def contact_points(
     prediction: RootContactPrediction,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     count: int = NUM_CONTACT_POINTS,
 ) -> ContactPoints:
     """The raw scene points of voxels in contact, camera frame, with their voxel's category.
@@ -81,7 +82,8 @@ def contact_points(
 
     Args:
         prediction: of RCNet.
-        generator: for the draw; the same state gives the same points.
+        generator: for the draw; the same state gives the same points. One per sample makes a sample's draw
+            independent of its batch.
         count: points per sample.
 
     Differs from SA-HMR: the draw can be seeded. There, test results change from run to run.
@@ -94,7 +96,8 @@ def contact_points(
     for sample in range(batch_size):
         rows = torch.nonzero((voxels.nearby.batch == sample) & (point_category != 0))[:, 0]
         if len(rows) > count:
-            rows = rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
+            own_generator = generator[sample] if isinstance(generator, Sequence) else generator
+            rows = rows[torch.randint(len(rows), (count,), generator=own_generator).to(rows.device)]
         points[sample, : len(rows)] = voxels.nearby.points_camera[rows]
         categories[sample, : len(rows)] = point_category[rows]
         own = torch.nonzero(voxels.batch == sample)[:1, 0]

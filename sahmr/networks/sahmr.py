@@ -91,15 +91,20 @@ class Sahmr(nn.Module):
         categories: ContactCategories,
         generator: torch.Generator | None = None,
         true_root_camera: Float[Tensor, "batch 3"] | None = None,
+        contact: ContactPoints | None = None,
     ) -> MeshPrediction:
-        """The second half: bodies from what RCNet said; arguments as of `forward`."""
+        """The second half: bodies from what RCNet said.
+
+        Arguments as of `forward`; `contact` is given where the points were drawn before, camera frame.
+        """
         root = root_contact.refined_root_camera
         if true_root_camera is not None:
             settings = self.settings
             root = replace_far(
                 root, true_root_camera, settings.far_root_m, settings.root_noise_m, generator
             )
-        contact = contact_points(root_contact, generator, self.settings.num_contact_points)
+        if contact is None:
+            contact = contact_points(root_contact, generator, self.settings.num_contact_points)
         contact_root = ContactPoints(contact.points - root[:, None], contact.category)
         mesh = self.mesh_recovery(images, contact_root, template, categories)
         vertices_camera = mesh.vertices_root + root[:, None]

@@ -68,7 +68,7 @@ def test_a_body_beside_the_truth_by_hand(drawn):
     """Everything is shifted by (3, 0, 4) cm: 5 cm globally, nothing once the pelvis is aligned."""
     regressor = drawn.regressor / drawn.regressor.sum(axis=1, keepdims=True)
     truth = drawn.truth.astype(np.float64)
-    errors = body_errors(truth + [0.03, 0.0, 0.04], truth, regressor, drawn.contact)
+    errors = body_errors(truth + np.array([0.03, 0.0, 0.04]), truth, regressor, drawn.contact)
     for key in ("g_mpjpe_v1", "g_mpve_v1", "pelvis_mesh_v1"):
         assert errors[key] == pytest.approx(0.05)
     for key in ("mpjpe_v1", "mpve_v1", "pa_mpjpe_v1", "contact_l2_v1"):

@@ -1,0 +1,33 @@
+"""Evaluation of trained networks as a Prefect flow."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from sahmr.evaluation.evaluate import evaluate
+from sahmr.evaluation.report import console_text
+from sahmr.evaluation.settings import EvaluationSettings
+from sahmr.evaluation.table import Evaluation
+
+_log = logging.getLogger(__name__)
+
+# Equal inputs are measured again: networks are quick, and a stale table is worse than a slow one.
+evaluate_rows = task(name="evaluate", cache_policy=NO_CACHE)(evaluate)
+
+
+@flow(name="evaluate")
+def evaluation(settings: EvaluationSettings) -> Evaluation:
+    """Measure every trained network on the held-out side of the shards."""
+    return evaluate_rows(settings)
+
+
+def run_evaluation(settings: EvaluationSettings) -> bool:
+    """Measure, print the table, say where everything lies."""
+    result = evaluation(settings)
+    sys.stdout.write(console_text(result))
+    _log.info("results: %s", settings.folder)
+    return True

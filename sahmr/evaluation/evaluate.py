@@ -1,0 +1,255 @@
+"""Trained networks and a folder of shards -> table, errors of every sample, pictures.
+
+Writes into `out_dir/name`: `evaluation.json` (read by the compare verb), `evaluation.md`, `errors.npz`
+(`sahmr.evaluation.sample_errors`), `pictures/`, `settings.yaml`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, get_args
+
+import numpy as np
+import torch
+import yaml
+from jaxtyping import Float
+
+from pipelines.artifacts import write_text
+from pipelines.bodies.files import BodyFiles, resolve_body_files
+from pipelines.config import settings_yaml
+from pipelines.errors import DataInvalid, DataMissing
+from pipelines.metrics.anatomy import load_anatomy
+from pipelines.shards.collection import ShardCollection, SplitSide
+from pipelines.shards.splits import Split
+from sahmr.data.collate import collate
+from sahmr.data.contact_table import category_of_fine_vertices
+from sahmr.data.dataset import TrainingSamples
+from sahmr.data.supervision import SupervisionSettings, load_supervision, pose_bodies
+from sahmr.evaluation.definitions import DATASET_GT
+from sahmr.evaluation.load_rows import LoadedRow, leaks, load_rows, unequal_training
+from sahmr.evaluation.measure import Yardstick, measure_rows
+from sahmr.evaluation.pictures import save_pictures
+from sahmr.evaluation.report import markdown
+from sahmr.evaluation.rows import FittedRow, Row, TrueRow
+from sahmr.evaluation.sample_errors import RowErrors, SampleIds, write_sample_errors
+from sahmr.evaluation.scene_distance import SceneGrids, generated_grids, prox_grids
+from sahmr.evaluation.settings import EvaluationSettings
+from sahmr.evaluation.table import Evaluation, RowDescription, evaluation_table
+
+logger = logging.getLogger(__name__)
+
+RESULT: Final = "evaluation.json"
+REPORT: Final = "evaluation.md"
+SAMPLE_ERRORS: Final = "errors.npz"
+PICTURES: Final = "pictures"
+SPLITS_FILE: Final = "splits.json"
+_NUM_PARTS: Final = 8
+_REFERENCES: Final = {"truth": "true bodies", "fit": "fitted bodies"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """Everything one evaluation found."""
+
+    evaluation: Evaluation
+    ids: SampleIds
+    errors: Mapping[str, RowErrors]
+
+
+def evaluate(settings: EvaluationSettings) -> Evaluation:
+    """Measure every row and write everything.
+
+    Raises:
+        DataMissing: no shards, weights or body files where they should be.
+        DataInvalid: one of them is not what it should be, the split has no sample, or no prediction is
+            finite.
+    """
+    device = torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu")
+        if settings.device == "auto"
+        else settings.device
+    )
+    files = resolve_body_files(settings.body_models)
+    folder = shards_folder(settings)
+    samples = TrainingSamples(open_side(folder, settings))
+    loaded = load_rows(settings, files, device)
+    grids = scene_grids(settings, folder, samples.collection.kinds[0])
+    rows = {DATASET_GT: _dataset_gt(settings, files), **{name: row.row for name, row in loaded.items()}}
+    yardstick = _yardstick(settings, files, grids)
+    places = _spread(len(samples), settings.limit)
+    ids, errors = measure_rows(samples, places, rows, yardstick, settings.batch_size, device)
+    evaluation = _pool(settings, samples, loaded, ids, errors, grids, files)
+    out = settings.folder
+    write_sample_errors(out / SAMPLE_ERRORS, ids, errors)
+    write_text(out / REPORT, markdown(evaluation))
+    write_text(out / "settings.yaml", settings_yaml(settings))
+    if settings.pictures:
+        faces = load_anatomy(files).faces
+        save_pictures(out / PICTURES, samples, places, rows, yardstick.pose, errors, faces, settings)
+    evaluation.write(out / RESULT)
+    return evaluation
+
+
+def shards_folder(settings: EvaluationSettings) -> Path:
+    """The folder to measure on: as given, or that of the training.
+
+    Raises:
+        DataMissing: neither is known.
+    """
+    if settings.shards is not None:
+        return settings.shards
+    for path in sorted(settings.train.glob("*/settings.yaml")) if settings.train is not None else ():
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(stored, dict) and isinstance(stored.get("data"), dict):
+            return Path(stored["data"]["shards"])
+    raise DataMissing(
+        "there are no shards to measure on",
+        where=settings.train,
+        fix="train first (`make train`), or give shards=<folder>",
+    )
+
+
+def open_side(folder: Path, settings: EvaluationSettings) -> ShardCollection:
+    """One side of a folder's split.
+
+    Raises:
+        DataMissing: no shard in the folder, or no split.
+        DataInvalid: the split cannot be read, or that side has no sample.
+    """
+    paths = sorted(folder.glob("*.h5"))
+    if not paths:
+        raise DataMissing("no shards in the folder", where=folder, fix="make them: `make shards`")
+    if settings.split == "all":
+        return ShardCollection(paths, settings.selection)
+    split = read_split(folder / SPLITS_FILE)
+    if settings.split not in split.values():
+        raise DataInvalid(
+            f"the split has no recording on the side {settings.split}",
+            where=folder / SPLITS_FILE,
+            found=", ".join(sorted(set(split.values()))) or "no recording",
+            fix="choose split=val, train or all, or make shards of more recordings",
+        )
+    return ShardCollection(paths, settings.selection, SplitSide(settings.split, split))
+
+
+def read_split(path: Path) -> dict[str, Split]:
+    """Recording -> side, as it lies beside the shards.
+
+    Raises:
+        DataMissing: no such file.
+        DataInvalid: it holds no split.
+    """
+    if not path.is_file():
+        raise DataMissing(
+            "the shards have no split", where=path, fix="measure on all samples: split=all"
+        )
+    try:
+        recordings = dict(json.loads(path.read_text(encoding="utf-8"))["recordings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataInvalid("split cannot be read", where=path, found=repr(error)) from None
+    unknown = sorted(set(recordings.values()) - set(get_args(Split)))
+    if unknown:
+        raise DataInvalid("split has unknown sides", where=path, expected=get_args(Split), found=unknown)
+    return recordings
+
+
+def scene_grids(settings: EvaluationSettings, shards: Path, kind: str) -> SceneGrids | None:
+    """Where distance grids come from; None measures without PenE and ConFE.
+
+    Raises:
+        DataMissing: they are asked for, and what they need is not there.
+    """
+    source = settings.grids
+    if source == "auto":
+        source = "generated" if kind == "truth" else "prox"
+    if source == "none":
+        return None
+    if source == "generated":
+        return generated_grids(shards)
+    if settings.prox_root is None:
+        raise DataMissing(
+            "PenE and ConFE need the distance grids of the scenes",
+            fix="give prox_root=<PROX tree> (synthetic: <run>/data/prox), or grids=none to do without",
+        )
+    return prox_grids(settings.prox_root)
+
+
+def _yardstick(settings: EvaluationSettings, files: BodyFiles, grids: SceneGrids | None) -> Yardstick:
+    bodies = load_supervision(files, _NUM_PARTS, SupervisionSettings(mirrored_maps=False)).bodies
+    return Yardstick(
+        pose=lambda batch: pose_bodies(batch.body, bodies),
+        h36m_regressor=load_anatomy(files).h36m_regressor,
+        category_of_vertex=category_of_fine_vertices(files, _NUM_PARTS, settings.contact.left_out),
+        contact_radius_m=settings.contact.radius_m,
+        grid=grids.of if grids is not None else None,
+    )
+
+
+def _dataset_gt(settings: EvaluationSettings, files: BodyFiles) -> Row:
+    """The reference itself, or the fits that stand for it in training."""
+    if settings.pseudo_gt is None:
+        return TrueRow()
+    fits = TrainingSamples(ShardCollection(sorted(settings.pseudo_gt.glob("*.h5")), settings.selection))
+    bodies = load_supervision(files, _NUM_PARTS, SupervisionSettings(mirrored_maps=False)).bodies
+    fitted: dict[str, Float[np.ndarray, "6890 3"]] = {}
+    for place in range(len(fits)):
+        batch = collate([fits[place]])
+        fitted[batch.sample_ids[0]] = pose_bodies(batch.body, bodies)[0].numpy()
+    return FittedRow(fitted)
+
+
+def _spread(count: int, limit: int | None) -> list[int]:
+    number = count if limit is None else min(limit, count)
+    return sorted({round(place) for place in np.linspace(0, count - 1, number).tolist()})
+
+
+def _pool(
+    settings: EvaluationSettings,
+    samples: TrainingSamples,
+    loaded: Mapping[str, LoadedRow],
+    ids: SampleIds,
+    errors: Mapping[str, RowErrors],
+    grids: SceneGrids | None,
+    files: BodyFiles,
+) -> Evaluation:
+    kind = samples.collection.kinds[0]
+    provenance = {
+        "protocol": "SA-HMR, one image at a time, scan's frame",
+        "reference": _REFERENCES[kind],
+        "reference_hash": _reference_hash(samples, set(ids.sample_id)),
+        "bodies": "stand-in bodies" if files.is_standin else "licensed bodies",
+        "topology": "SMPL+H, 6890 vertices",
+        "joint_set": "14 of Human3.6M, regressed from the mesh",
+        "sdf_source": grids.source if grids is not None else "none",
+        "body_contact": f"nearer than {settings.contact.radius_m} m, without "
+        + (", ".join(settings.contact.left_out) or "exception"),
+    }
+    synthetic = kind == "truth" or files.is_standin
+    table = evaluation_table(
+        ids, errors, provenance, "synthetic" if synthetic else "real", settings.intervals
+    )
+    warnings = leaks(loaded, set(ids.scene), set(ids.subject)) + unequal_training(loaded)
+    for warning in (*table.warnings, *warnings):
+        logger.warning("%s", warning)
+    fits = settings.pseudo_gt is not None
+    dataset = "fits, against the true bodies" if fits else f"the {_REFERENCES[kind]} themselves"
+    descriptions = {DATASET_GT: RowDescription("Dataset GT", dataset)}
+    descriptions |= {name: row.description for name, row in loaded.items()}
+    return Evaluation(replace(table, warnings=(*table.warnings, *warnings)), descriptions)
+
+
+def _reference_hash(samples: TrainingSamples, chosen: set[str]) -> str:
+    """Of the bodies that are measured against, whatever their order."""
+    digests = []
+    for sample in samples.collection:
+        if sample.sample_id in chosen:
+            content = sha256(sample.sample_id.encode())
+            for array in (sample.betas, sample.global_orient, sample.body_pose, sample.transl):
+                content.update(array.tobytes())
+            digests.append(content.hexdigest())
+    return sha256("\n".join(sorted(digests)).encode()).hexdigest()
