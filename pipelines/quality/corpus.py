@@ -1,0 +1,76 @@
+"""Write and fit the recordings the scores are calibrated and tested on; each step only if needed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.artifacts import run_stage
+from pipelines.bodies.files import resolve_body_files
+from pipelines.fitting.humor import fit_humor
+from pipelines.fitting.result import write_fit
+from pipelines.pseudo_gt.data import DataSource
+from pipelines.pseudo_gt.fit import RecordingJob
+from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.quality.recordings import SetName, synthetic_set
+from pipelines.synthetic.prox_tree import write_prox_tree
+
+_log = logging.getLogger(__name__)
+
+_FIT_CODE = (
+    "pipelines/bodies",
+    "pipelines/datasets",
+    "pipelines/geometry",
+    "pipelines/records",
+    "pipelines/fitting",
+    "pipelines/motion_prior",
+)
+
+
+def set_job(out_dir: Path, name: SetName, recording: str) -> RecordingJob:
+    """Where one recording of a set lies; its fits go below `<out_dir>/<set>/recordings/`."""
+    root = out_dir / "data" / name
+    settings = PseudoGtSettings.model_validate(
+        {"out_dir": out_dir, "prox": {"root": root, "keypoints_frame": "flipped"}}
+    )
+    return RecordingJob(settings, DataSource(root, out_dir / "data" / f"{name}-truth", None), recording)
+
+
+def recordings_of(name: SetName) -> tuple[str, ...]:
+    """Names of the recordings of a set."""
+    return tuple(spec.name for spec in synthetic_set(name).recordings)
+
+
+def prepare_job(out_dir: Path, name: SetName, recording: str) -> RecordingJob:
+    """Write and fit one recording, unless that is done."""
+    job = set_job(out_dir, name, recording)
+    assert job.data.truth_root is not None
+    write_prox_tree(
+        job.data.prox_root,
+        job.data.truth_root,
+        synthetic_set(name),
+        resolve_body_files(None),
+        only=recording,
+    )
+    ran = _fit(job)
+    _log.info("%s %s: %s", name, recording, "fitted" if ran else "up to date")
+    return job
+
+
+def _fit(job: RecordingJob) -> bool:
+    """The rows of HuMoR; the PROX-style baseline takes no part in a score."""
+    settings = job.settings
+    hashes = settings.humor.content_hash() + settings.prox.content_hash()
+    key = job.key("humor", hashes, _FIT_CODE, **job.prior_inputs(*job.priors.provenance))
+
+    def work() -> tuple[list[Path], Mapping[str, Any]]:
+        checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"
+        fits = fit_humor(job.observations, job.scene, job.files, job.priors, settings.humor, checkpoints)
+        files = [write_fit(job.fit_path(row), fit) for row, fit in fits.items()]
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return files, {row: int(fit.valid.sum()) for row, fit in fits.items()}
+
+    return run_stage(job.folder, key, work)
