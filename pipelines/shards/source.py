@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, UInt8
@@ -73,6 +73,7 @@ class Candidate:
     """Why the other frames are none of them, and how many."""
 
 
+@runtime_checkable
 class SampleSource(Protocol):
     """Where recordings come from."""
 
