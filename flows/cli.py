@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("first", type=Path)
     verb.add_argument("second", type=Path)
     verb.set_defaults(verb=_compare)
+    verb = verbs.add_parser("verify", help="check every byte of shards; name damaged samples")
+    verb.add_argument("folder", type=Path, help="a set of shards, or a folder of sets")
+    verb.add_argument("--quarantine", action="store_true", help="move damaged shards aside")
+    verb.set_defaults(verb=_verify)
     return parser
 
 
@@ -133,6 +137,14 @@ def _compare(options: argparse.Namespace) -> int:
 
     sys.stdout.write(compare_files(options.first, options.second) + "\n")
     return EXIT_OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from pipelines.shards.verify import verify_shards
+
+    report = verify_shards(options.folder, quarantine=options.quarantine)
+    sys.stdout.write(report.to_text() + "\n")
+    return EXIT_OK if report.ok else EXIT_FAILED
 
 
 def _load(options: argparse.Namespace):  # type: ignore[no-untyped-def]

@@ -33,17 +33,19 @@ def validate_shard(path: Path) -> tuple[ShardProblem, ...]:
     """Everything wrong with a shard and its manifest; empty for a good one.
 
     Any changed, missing or added byte changes the file's hash. Only then is every row read and compared with
-    its digest, to tell which samples are hurt; a damage outside all rows is reported without a sample.
+    its digest, to tell which samples are hurt; a damage outside all rows is reported without a sample,
+    and a file that does not open with all that its manifest lists.
     """
     marker = read_marker(path.parent, path.stem)
     problems = _compare_with_manifest(path, marker)
-    if not path.is_file():
-        return tuple(problems)
     names = list(marker.summary.get("samples", ())) if marker is not None else []
+    if not path.is_file():
+        return (*problems, *(ShardProblem("lost with its file", name) for name in names))
     try:
         file = open_shard(path)
     except PipelineError as error:
-        return (*problems, ShardProblem(str(error)))
+        lost = (ShardProblem("lost with its file, which cannot be opened", name) for name in names)
+        return (*problems, ShardProblem(str(error)), *lost)
     with file:
         if problems:
             problems += _damaged_rows(file, ShardScene, [])
@@ -74,16 +76,19 @@ def quarantine_damaged(folder: Path) -> dict[str, tuple[ShardProblem, ...]]:
     found = {path.stem: validate_shard(path) for path in sorted(folder.glob("*.h5"))}
     damaged = {name: problems for name, problems in found.items() if problems}
     for name in damaged:
-        aside = folder / QUARANTINE
-        aside.mkdir(exist_ok=True)
-        for path in (
-            marker_path(folder, name),
-            folder / f"{name}.h5",
-        ):  # without a manifest first: not done
-            if path.exists():
-                path.replace(aside / path.name)
-        _log.warning("shard %s is damaged and was moved to %s", name, aside)
+        quarantine_shard(folder / f"{name}.h5")
     return damaged
+
+
+def quarantine_shard(path: Path) -> Path:
+    """Move one shard and its manifest aside; returns the folder they are in now."""
+    aside = path.parent / QUARANTINE
+    aside.mkdir(exist_ok=True)
+    for part in (marker_path(path.parent, path.stem), path):  # without a manifest first: not done
+        if part.exists():
+            part.replace(aside / part.name)
+    _log.warning("shard %s is damaged and was moved to %s", path.stem, aside)
+    return aside
 
 
 def _compare_with_manifest(path: Path, marker: DoneMarker | None) -> list[ShardProblem]:
