@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards verify evaluate synthesise doctor compare train-priors bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards verify train evaluate synthesise doctor compare train-priors bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ shards: setup ## write training shards of the last run (or of true bodies: CONFI
 
 verify: setup ## check every byte of shards: make verify SHARDS=outputs/shards [QUARANTINE=1]
 	$(RUN) verify $(or $(SHARDS),outputs/shards) $(if $(QUARANTINE),--quarantine)
+
+train: setup ## train SA-HMR and METRO on the shards, preset tiny; goes on where it stopped
+	$(RUN) train $(OPTIONS)
 
 evaluate: setup ## measure the trained networks on held-out shards and print the paper's table
 	$(RUN) evaluate $(OPTIONS)

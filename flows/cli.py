@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
+        ("train", _train, "train SA-HMR and METRO on shards; goes on where it stopped"),
         ("evaluate", _evaluate, "measure trained networks on held-out shards, in the paper's table"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
         ("settings", _settings, "print the resolved settings as YAML"),
@@ -114,6 +115,15 @@ def _predict(options: argparse.Namespace) -> int:
     settings = load_settings(PredictionSettings, options.config, options.overrides)
     sys.stdout.write(f"{predict_files(settings)}\n")
     return EXIT_OK
+
+
+def _train(options: argparse.Namespace) -> int:
+    from flows.train import run_training
+    from pipelines.config import load_settings
+    from sahmr.training.settings import TrainingSettings
+
+    settings = load_settings(TrainingSettings, options.config, options.overrides)
+    return EXIT_OK if run_training(settings) else EXIT_FAILED
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -39,6 +39,8 @@ class HrnetSettings(Settings):
     """Residual blocks per branch and module, and bottlenecks before the branches."""
     modules: tuple[int, int, int] = (1, 4, 3)
     """Exchange modules of stages 2, 3 and 4."""
+    image_px: int | None = None
+    """Crops are first resized to this; None takes them as they come (SA-HMR). For small presets."""
 
     def branch_widths(self, branches: int = 4) -> list[int]:
         """Channels of the first so many branches."""
@@ -146,6 +148,10 @@ class Hrnet(nn.Module):
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> list[Float[Tensor, "batch _ _ _"]]:
         """Features of the four branches, finest (1/4 of the image) first."""
+        size = self.settings.image_px
+        if size is not None and images.shape[2:] != (size, size):
+            # Corner pixels stay on the box's corners, as everywhere (`crop_geometry`).
+            images = F.interpolate(images, (size, size), mode="bilinear", align_corners=True)
         x = F.relu(self.bn1(self.conv1(images)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.layer1(x)

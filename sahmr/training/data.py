@@ -60,7 +60,9 @@ def open_data(settings: DataSettings) -> TrainingData:
         )
     split = _read_split(settings.shards / SPLIT_FILE)
     train = _side(paths, settings, "train", split)
-    validation = _side(paths, settings, "val", split) if "val" in split.values() else None
+    validation = train if settings.validate_on == "train" else None
+    if settings.validate_on == "val" and "val" in split.values():
+        validation = _side(paths, settings, "val", split)
     chosen = _Chosen(TrainingSamples(train, settings.augmentation), settings.limit)
     held_out = None
     if validation is not None:
@@ -70,7 +72,7 @@ def open_data(settings: DataSettings) -> TrainingData:
         "shards": [path.name for path in paths],
         "train": {"samples": len(chosen), **_members(train, "train", split)},
         "left_out": dict(sorted(train.excluded.items())),
-        "validation": {"samples": len(held_out), **_members(validation, "val", split)}
+        "validation": {"samples": len(held_out), **_members(validation, settings.validate_on, split)}
         if held_out is not None and validation is not None
         else None,
     }

@@ -80,7 +80,8 @@ class Training:
     def __init__(self, task: Task[Any], job: Job) -> None:
         self.task, self.job, self.settings = task, job, job.settings
         ranks = job.ranks
-        task.to(ranks.device)
+        # Channels last: a tenth less time for the convolutions, equal numbers.
+        task.to(ranks.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if ranks.count > 1:
             join_batch_norms(task.network)
         self.batch_size = ranks.share(self.settings.batch_size)
@@ -120,6 +121,7 @@ class Training:
             initial=self.progress.step,
             desc=self.job.name,
             unit="step",
+            position=int(self.job.name == "metro"),  # trained beside the others
             disable=not (first and sys.stderr.isatty()),
         )
         batches = self._batches()

@@ -14,6 +14,7 @@ _BACKBONE: Final = {
     "head_channels": 128,
     "blocks": 1,
     "modules": [1, 1, 1],
+    "image_px": 128,
 }
 _SPARSE: Final = {
     "channels_in": 19,
@@ -22,7 +23,9 @@ _SPARSE: Final = {
     "channels_up": [48, 32, 24, 24],
     "dropout": 0.1,
 }
+_NEARBY: Final = {"voxel_size_m": 0.08}
 _MESH: Final = {
+    "image_px": 128,
     "backbone": _BACKBONE,
     "hidden": [64, 48, 32],
     "outputs": [64, 32, 3],
@@ -41,9 +44,9 @@ _PACE: Final = {
 }
 
 PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {
-    "paper": {},
+    "paper": {"runner": {"workers": 1}},
     "tiny": {
-        "rcnet_network": {"backbone": _BACKBONE, "contact_net": _SPARSE},
+        "rcnet_network": {"backbone": _BACKBONE, "contact_net": _SPARSE, "nearby": _NEARBY},
         "mesh_network": _MESH,
         "start": {**_PACE, "steps": 600, "masked_share": 0.0},
         "rcnet": {**_PACE, "steps": 900},
@@ -52,7 +55,7 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {
         "data": {"workers": 0, "validation_limit": 64},
     },
 }
-"""`paper` is what the defaults say already."""
+"""`paper` is what the defaults say already, one network at a time."""
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

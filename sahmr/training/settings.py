@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import Field, model_validator
 
 from pipelines.config import Settings
+from pipelines.pseudo_gt.settings import RunnerSettings
 from pipelines.shards.collection import SelectionSettings
 from sahmr.data.augment import AugmentationSettings
 from sahmr.data.supervision import SupervisionSettings
@@ -96,7 +97,7 @@ class MetroStage(StageSettings):
 class DataSettings(Settings):
     """What is trained on."""
 
-    shards: Path = Path("outputs/shards")
+    shards: Path = Path("outputs/shards/first-run/shards-fit")
     """Folder of the shards; with `splits.json`, those of its `train` side are trained on, `val` validates."""
     selection: SelectionSettings = SelectionSettings()
     augmentation: AugmentationSettings | None = AugmentationSettings()
@@ -106,6 +107,8 @@ class DataSettings(Settings):
     """Processes that read ahead; 0 reads between the steps."""
     limit: int | None = Field(None, ge=1)
     """Train on so many samples only, spread evenly; to try things out."""
+    validate_on: Literal["val", "train"] = "val"
+    """`train`: the training samples, unvaried, to see whether a network can learn them by heart."""
     validation_limit: int | None = Field(None, ge=1)
     """Validate on so many samples, spread evenly."""
 
@@ -153,6 +156,8 @@ class TrainingSettings(Settings):
     samples; ten steps in a row always end the training."""
     tensorboard: bool = True
     """Also write TensorBoard's files, where it is installed."""
+    runner: RunnerSettings = RunnerSettings()
+    """Networks that do not wait for each other are trained at the same time."""
     restart: bool = False
     """Throw away an unfinished training of other settings or data in the same folder."""
 

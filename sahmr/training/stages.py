@@ -30,6 +30,7 @@ from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.config import settings_yaml
 from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from sahmr.data.coarse_body import load_template
+from sahmr.data.crop import CROP_PX
 from sahmr.data.metro_targets import CoarseLevels, load_coarse_levels
 from sahmr.data.supervision import Supervision, SupervisionSettings, load_supervision
 from sahmr.data.targets import ContactTargetSettings
@@ -49,6 +50,8 @@ from sahmr.training.tasks import MeshTask, MetroTask, RcnetTask, Task
 
 logger = logging.getLogger(__name__)
 
+HRNET_MAP_STRIDE = 4
+"""Image pixels per cell of RCNet's maps."""
 SETTINGS_FILE = "settings.yaml"
 _CODE = ("sahmr/training", "sahmr/networks", "sahmr/losses", "sahmr/data", "sahmr/ops")
 _NOT_OF_THE_TRAINING = {"log_every", "save_every"}
@@ -238,7 +241,7 @@ def _fitting(network: N, settings: Any, path: Path) -> N:
 def _supervision(settings: TrainingSettings, stage: StageName, files: BodyFiles) -> Supervision:
     rcnet = settings.rcnet_with_categories
     contact = ContactTargetSettings(
-        map_size=settings.mesh_network.image_px // 4,
+        map_size=(rcnet.backbone.image_px or CROP_PX) // HRNET_MAP_STRIDE,
         background_map=rcnet.contact_maps == rcnet.num_classes,
     )
     supervision = SupervisionSettings(

@@ -1,0 +1,82 @@
+"""Training as a Prefect flow: one task per network; METRO is trained beside SA-HMR's two stages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+
+from flows.runner import build_task_runner
+from pipelines.errors import FittingFailed
+from sahmr.training.settings import StageName, TrainingSettings
+from sahmr.training.stages import stages_to_train, train_stage
+
+_log = logging.getLogger(__name__)
+_AFTER: dict[StageName, tuple[StageName, ...]] = {
+    "start": (),
+    "rcnet": ("start",),
+    "mesh": ("start", "rcnet"),
+    "metro": ("start",),
+}
+
+
+# What is done is decided by the trainings' own markers and checkpoints, so Prefect's cache stays out of it.
+@task(name="train-network", task_run_name="train {stage}", cache_policy=NO_CACHE)
+def train_one(settings: TrainingSettings, stage: StageName) -> Path:
+    """One network, from its last checkpoint to its end."""
+    return train_stage(settings, stage)
+
+
+@flow(name="train")
+def train(settings: TrainingSettings) -> Path:
+    """Train every network of the run; returns its folder.
+
+    Raises:
+        FittingFailed: trainings failed; raised when those that do not need them are finished, naming each.
+    """
+    futures: dict[StageName, PrefectFuture[Path]] = {}
+    for stage in stages_to_train(settings):
+        before = [futures[name] for name in _AFTER[stage] if name in futures]
+        futures[stage] = train_one.submit(settings, stage, wait_for=before, return_state=False)
+    failures = {}
+    for stage, future in futures.items():
+        try:
+            future.result()
+        except Exception as error:
+            failures[stage] = f"{type(error).__name__}: {error}"
+    if failures:
+        raise FittingFailed(
+            f"{len(failures)} of {len(futures)} trainings failed",
+            where=settings.run_dir,
+            found="; ".join(f"{stage}: {why}" for stage, why in failures.items()),
+            fix="mend the cause and run again; trainings go on from their last checkpoints",
+        )
+    return settings.run_dir
+
+
+def run_training(settings: TrainingSettings) -> bool:
+    """Train with the runner of the settings, or stage by stage where torchrun started this process.
+
+    Returns:
+        False if a training failed.
+    """
+    stages = stages_to_train(
+        settings
+    )  # so that what is missing is told before a Prefect server is started
+    if "WORLD_SIZE" in os.environ:
+        for stage in stages:
+            train_stage(settings, stage)
+    else:
+        flow_run = train.with_options(task_runner=build_task_runner(settings.runner))
+        try:
+            flow_run(settings)
+        except FittingFailed as error:
+            _log.error("%s", error)
+            return False
+    sys.stdout.write(f"{settings.run_dir}\n")
+    return True
