@@ -15,7 +15,12 @@ from flows.runner import build_task_runner
 from pipelines.errors import ProductionFailed
 from pipelines.shards.describe import describe_shards
 from pipelines.shards.plan import PlannedShard
-from pipelines.shards.produce import plan_production, write_planned_shard
+from pipelines.shards.produce import (
+    plan_production,
+    recordings_to_score,
+    score_frames_of,
+    write_planned_shard,
+)
 from pipelines.shards.settings import ShardsSettings
 
 _log = logging.getLogger(__name__)
@@ -28,6 +33,12 @@ def write_one(settings: ShardsSettings, shard: PlannedShard) -> Path:
     return write_planned_shard(settings, shard)
 
 
+@task(name="score-recording", task_run_name="score {recording}", cache_policy=NO_CACHE)
+def score_one(settings: ShardsSettings, recording: str) -> Path:
+    """Expected error, weight and reject reason of every frame of a fit."""
+    return score_frames_of(settings, recording)
+
+
 @flow(name="shards")
 def shards(settings: ShardsSettings) -> Path:
     """Write every shard, then index, splits, statistics and card; returns the folder.
@@ -36,8 +47,11 @@ def shards(settings: ShardsSettings) -> Path:
         ProductionFailed: shards failed; raised when all others are finished, naming each.
     """
     production = plan_production(settings)
-    futures = {write_one.submit(settings, shard): shard for shard in production.shards}
-    failures = _collect(futures)
+    # A recording without scores fails below, in the shards it is in.
+    scored = {score_one.submit(settings, name): name for name in recordings_to_score(production)}
+    _collect(scored, "scores")
+    written = {write_one.submit(settings, shard): shard.name for shard in production.shards}
+    failures = _collect(written, "shards")
     finished = [shard for shard in production.shards if shard.name not in failures]
     if finished:
         describe_shards(production, finished)
@@ -67,13 +81,13 @@ def run_shards(settings: ShardsSettings) -> bool:
     return True
 
 
-def _collect(futures: dict[PrefectFuture[Path], PlannedShard]) -> dict[str, str]:
+def _collect(futures: dict[PrefectFuture[Path], str], what: str) -> dict[str, str]:
     """Wait for all; one that fails is reported and does not stop the others."""
     failures = {}
-    bar = tqdm(total=len(futures), desc="shards", unit="shard", disable=not sys.stderr.isatty())
+    bar = tqdm(total=len(futures), desc=what, unit="", disable=not sys.stderr.isatty())
     with bar:
         for future in as_completed(list(futures)):
-            name = futures[future].name
+            name = futures[future]
             try:
                 future.result()
             except Exception as error:

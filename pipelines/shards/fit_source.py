@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from pipelines.artifacts import hash_content, hash_file, read_marker
 from pipelines.bodies.files import BodyFiles
@@ -29,8 +29,10 @@ from pipelines.pseudo_gt.data import (
     open_dataset,
     recording_inputs,
 )
+from pipelines.pseudo_gt.fit import RecordingJob
 from pipelines.pseudo_gt.result import read_result
 from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.quality.files import FILE_NAME, read_quality, score_recording
 from pipelines.records import FRAME_OK, Gender, SmplhParameters
 from pipelines.shards.scene_cloud import scene_cloud
 from pipelines.shards.schema import ShardKind, ShardScene
@@ -106,11 +108,15 @@ class FitSource:
             )
         return tuple(self._candidate(name) for name in names if name not in unfinished)
 
+    def score(self, name: str) -> Path:
+        """Bring the scores of a recording up to date; they lie beside its fits."""
+        return score_recording(RecordingJob(self.run, self.data, name), self.settings.quality)
+
     def recording(self, name: str) -> SourceRecording:
-        """Bodies of the result file; images are read when asked for."""
+        """Bodies of the result file, with their scores; images are read when asked for."""
         result = self._result(name)
         frame_names = tuple(str(frame) for frame in result["frame_names"])
-        frames = len(frame_names)
+        expected_error_mm, weight, reject_reason = self._scores(name, frame_names)
         bodies = stored_bodies(
             SmplhParameters(**{f.name: result[f"smplh_{f.name}"] for f in fields(SmplhParameters)})
         )
@@ -129,9 +135,9 @@ class FitSource:
             frame_names=frame_names,
             bodies=bodies,
             status=_status(result, bodies),
-            expected_error_mm=np.full(frames, np.nan, np.float32),
-            weight=np.ones(frames, np.float32),
-            reject_reason=("",) * frames,
+            expected_error_mm=expected_error_mm,
+            weight=weight,
+            reject_reason=reject_reason,
             image=image,
             provenance=json.dumps(self._provenance(name), sort_keys=True),
         )
@@ -164,6 +170,7 @@ class FitSource:
         tree = recording_inputs(self.run, self.data, recording, gender)
         return {
             **tree,
+            "quality": self._quality_hash(recording),
             "pseudo_gt": hash_file(self._path(recording)),
             "contact parts": hash_content(self._segments),
         }
@@ -193,6 +200,42 @@ class FitSource:
             rows=tuple(row for row in chosen if status[row] == FRAME_OK),
             left_out={reason: count for reason, count in sorted(left_out.items()) if count},
         )
+
+    def _scores(
+        self, recording: str, frame_names: tuple[str, ...]
+    ) -> tuple[Float32[np.ndarray, " frames"], Float32[np.ndarray, " frames"], tuple[str, ...]]:
+        """Expected error, weight and reject reason of every frame."""
+        frames = len(frame_names)
+        if not self.settings.scored:
+            unknown = np.full(frames, np.nan, np.float32)
+            return unknown, np.ones(frames, np.float32), ("",) * frames
+        path = self._quality_path(recording)
+        scores = read_quality(path)
+        if scores.frame_names != frame_names:
+            raise DataInvalid(
+                "scores are of other frames than the fit",
+                where=path,
+                expected=f"the {frames} frames of {RESULT} beside it",
+                found=len(scores.frame_names),
+                fix="delete the file and run again",
+            )
+        error, weight = (np.asarray(a, np.float32) for a in (scores.expected_error_mm, scores.weight))
+        return error, weight, scores.reject_reason
+
+    def _quality_hash(self, recording: str) -> str:
+        path = self._quality_path(recording)
+        if not self.settings.scored:
+            return ""
+        if not path.is_file():
+            raise DataMissing(
+                "no scores of a recording",
+                where=path,
+                fix="see why it was not scored, or set scored=false",
+            )
+        return hash_file(path)
+
+    def _quality_path(self, recording: str) -> Path:
+        return self.settings.run / "recordings" / recording / FILE_NAME
 
     def _path(self, recording: str) -> Path:
         return self.settings.run / "recordings" / recording / RESULT
@@ -226,6 +269,7 @@ class FitSource:
         return {
             "kind": self.kind,
             "pseudo_gt": hash_file(self._path(recording)),
+            "quality": self._quality_hash(recording),
             "fit_settings": fitted.key.settings_hash if fitted is not None else "",
             "fit_code": fitted.key.code if fitted is not None else "",
             "weights": {name: value for name, value in made_from.items() if name.startswith("prior ")},

@@ -74,6 +74,19 @@ def plan_production(settings: ShardsSettings) -> Production:
     return Production(settings, shards, split, left_out)
 
 
+def recordings_to_score(production: Production) -> tuple[str, ...]:
+    """Recordings of the plan whose frames must be scored before their shards are written."""
+    settings = production.settings
+    if settings.source != "fit" or not settings.scored:
+        return ()
+    return tuple(sorted({part.recording for shard in production.shards for part in shard.parts}))
+
+
+def score_frames_of(settings: ShardsSettings, recording: str) -> Path:
+    """Score one recording of the run, unless its scores are up to date."""
+    return FitSource.open(settings).score(recording)
+
+
 def write_planned_shard(settings: ShardsSettings, shard: PlannedShard) -> Path:
     """Write one file and its manifest unless they are there and up to date; returns its path.
 

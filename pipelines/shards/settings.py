@@ -10,6 +10,7 @@ from pydantic import Field
 from pipelines.config import Settings
 from pipelines.contact.settings import ContactSettings
 from pipelines.pseudo_gt.settings import RunnerSettings
+from pipelines.quality.settings import QualitySettings
 from pipelines.shards.scene_cloud import SCENE_PITCH_M
 from pipelines.shards.schema import ShardKind
 from pipelines.shards.splits import SplitChoice, SplitSettings
@@ -69,6 +70,9 @@ class ShardsSettings(Settings):
     """Folder of the pseudo-gt run, for `fit`."""
     skip_unfitted: bool = False
     """Leave out recordings that the run has not finished; otherwise they are an error."""
+    scored: bool = True
+    """Score every frame of a fit first, beside the run's fits; otherwise all weigh 1 and none is rejected."""
+    quality: QualitySettings = QualitySettings()
     truth: TruthSettings = TruthSettings()
     out_dir: Path = Path("outputs/shards")
     """Shards go to `<out_dir>/<name of the run or set>/shards-<source>/`."""

@@ -26,6 +26,8 @@ from pipelines.errors import DataInvalid, DataMissing, PipelineError
 from pipelines.pseudo_gt.data import data_source, prepare_recording
 from pipelines.pseudo_gt.result import build_result, write_result
 from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.quality.files import write_quality
+from pipelines.quality.score import QualityScores
 from pipelines.records import FittedSequence
 from pipelines.shards.collection import ShardCollection
 from pipelines.shards.describe import describe_shards
@@ -93,7 +95,9 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 
 
 def fit_settings(run: Path, out: Path, *overrides: str) -> ShardsSettings:
-    return load_settings(ShardsSettings, None, [f"run={run}", f"out_dir={out}", *overrides])
+    return load_settings(
+        ShardsSettings, None, [f"run={run}", f"out_dir={out}", "scored=false", *overrides]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,32 @@ def test_an_altered_fit_is_refused(run: Path, tmp_path: Path) -> None:
 def refit(run: Path, statuses: Sequence[str] = ("",) * 12, **changes: object) -> None:
     fitted = made_up_fit(run / "data" / "truth", statuses)
     store(run, replace(fitted, **changes))  # type: ignore[arg-type]
+
+
+def test_scores_become_weights_and_reasons(run: Path, tmp_path: Path) -> None:
+    fitted = made_up_fit(run / "data" / "truth", ("",) * 12)
+    store(run, fitted)
+    reasons = ("", "penetration") + ("",) * 10
+    error = np.linspace(10, 21, 12)
+    scores = QualityScores(RECORDING, fitted.frame_names, error, np.full(12, 0.5), reasons, {})
+    path = run / "recordings" / RECORDING / "quality.npz"
+    write_quality(path, replace(scores, observables={"none": np.zeros(12)}))
+    settings = fit_settings(run, tmp_path / "out", "scored=true")
+    produce(settings)
+    samples = list(ShardReader(settings.folder / "train-00000.h5"))
+    assert [sample.reject_reason for sample in samples] == list(reasons)
+    assert [float(sample.weight) for sample in samples] == [0.5, 0.0] + [0.5] * 10
+    np.testing.assert_allclose([sample.expected_error_mm for sample in samples], error)
+    stats = json.loads((settings.folder / "stats.json").read_text())
+    assert stats["frames"]["rejected"] == {"penetration": 1}
+    write_quality(
+        path, replace(scores, frame_names=fitted.frame_names[::-1], observables={"none": error})
+    )
+    with pytest.raises(DataInvalid, match="scores are of other frames than the fit"):
+        produce(settings)
+    path.unlink()
+    with pytest.raises(DataMissing, match="no scores of a recording"):
+        produce(settings)
 
 
 def test_a_recording_without_a_valid_frame_is_counted_and_nothing_is_written(
