@@ -79,7 +79,12 @@ def blocks(evaluation: Evaluation, full: bool = True) -> list[Block]:
     found = [paper, *_against_metro(evaluation)]
     if full:
         found += [block for title, keys in _PANELS.items() for block in _panel(evaluation, title, keys)]
-        found += [_by_group(evaluation, kind, key) for kind in _kinds(evaluation) for key in _GROUP_KEYS]
+        found += [
+            block
+            for kind in _kinds(evaluation)
+            for key in _GROUP_KEYS
+            for block in _by_group(evaluation, kind, key)
+        ]
     return found
 
 
@@ -177,18 +182,19 @@ def _panel(evaluation: Evaluation, title: str, keys: Sequence[str]) -> Iterator[
         yield Block(title, ("method", *_titles(keys)), rows)
 
 
-def _by_group(evaluation: Evaluation, kind: str, key: str) -> Block:
+def _by_group(evaluation: Evaluation, kind: str, key: str) -> Iterator[Block]:
+    """One metric, a line per scene, subject or recording; columns are the rows that have it."""
     definition, table = DEFINITIONS[key], evaluation.table
+    shown = [row for row in table.methods if table.cell(row, key) is not None]
     rows = []
     for name in _group_names(evaluation, kind):
-        group = f"{kind} {name}"
-        cells = [table.cell(row, key, group) for row in table.methods]
-        count = max(cell.count for cell in cells if cell is not None)
+        cells = [table.cell(row, key, f"{kind} {name}") for row in shown]
+        count = max((cell.count for cell in cells if cell is not None), default=0)
         rows.append((name, str(count), *(_text(cell) for cell in cells)))
-    titles = (evaluation.rows[row].title for row in table.methods)
-    return Block(
-        f"{definition.title} by {kind} ({definition.unit})", (kind, "samples", *titles), tuple(rows)
-    )
+    if shown:
+        titles = (evaluation.rows[row].title for row in shown)
+        title = f"{definition.title} by {kind} ({definition.unit})"
+        yield Block(title, (kind, "samples", *titles), tuple(rows))
 
 
 def _kinds(evaluation: Evaluation) -> list[str]:

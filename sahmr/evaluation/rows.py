@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class PlacedBodies:
     """Counts worth telling."""
 
 
+@runtime_checkable
 class Row(Protocol):
     """One row of the table."""
 
