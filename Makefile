@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards verify train evaluate synthesise doctor compare train-priors bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards verify train evaluate report synthesise doctor compare train-priors bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ train: setup ## train SA-HMR and METRO on the shards, preset tiny; goes on where
 
 evaluate: setup ## measure the trained networks on held-out shards and print the paper's table
 	$(RUN) evaluate $(OPTIONS)
+
+report: setup ## one page about a finished run: make report SET="run=outputs/pseudo-gt/first-run"
+	$(RUN) report $(OPTIONS)
 
 synthesise: setup ## only write the synthetic PROX tree
 	$(RUN) synthesise $(OPTIONS)

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, text in (
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
+        ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
@@ -78,6 +79,15 @@ def _shards(options: argparse.Namespace) -> int:
 
     settings = load_settings(ShardsSettings, options.config, options.overrides)
     return EXIT_OK if run_shards(settings) else EXIT_FAILED
+
+
+def _report(options: argparse.Namespace) -> int:
+    from flows.report import run_report
+    from pipelines.config import load_settings
+    from pipelines.report.settings import ReportSettings
+
+    settings = load_settings(ReportSettings, options.config, options.overrides)
+    return EXIT_OK if run_report(settings) else EXIT_FAILED
 
 
 def _synthesise(options: argparse.Namespace) -> int:

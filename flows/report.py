@@ -1,0 +1,97 @@
+"""The report of a run as a Prefect flow: one task per recording, then one page over all."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import sys
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, as_completed
+from tqdm import tqdm
+
+from flows.runner import build_task_runner
+from pipelines.errors import ProductionFailed
+from pipelines.report.page import HEADLINE, MARKDOWN, PAGE, write_report
+from pipelines.report.produce import report_recording
+from pipelines.report.run import FinishedRun
+from pipelines.report.settings import ReportSettings
+
+_log = logging.getLogger(__name__)
+
+
+# What is done is decided by the recordings' own markers, so Prefect's cache stays out of it.
+@task(name="report-recording", task_run_name="report {recording}", cache_policy=NO_CACHE)
+def report_one(settings: ReportSettings, recording: str) -> Path:
+    """Figures, pictures and bodies of one recording."""
+    return report_recording(settings, recording)
+
+
+@flow(name="report")
+def report(settings: ReportSettings) -> Path:
+    """Write the page over every recording that could be reported on; returns it.
+
+    The tables and the headline chart also become Prefect artifacts.
+
+    Raises:
+        ProductionFailed: recordings failed; raised when the page over the others is written.
+    """
+    recordings = FinishedRun.open(settings.run, settings.recordings).recordings
+    failures = _collect({report_one.submit(settings, name): name for name in recordings})
+    finished = [name for name in recordings if name not in failures]
+    page = settings.folder / PAGE
+    if finished:
+        page = write_report(settings, finished)
+        _publish(settings)
+    if failures:
+        raise ProductionFailed(
+            f"{len(failures)} of {len(recordings)} recordings could not be reported on",
+            found="; ".join(f"{name}: {why}" for name, why in failures.items()),
+            fix="mend the cause and run again; the other recordings are not measured again",
+        )
+    return page
+
+
+def run_report(settings: ReportSettings) -> bool:
+    """Run the flow with the runner of the settings and print where the page is; False if parts failed.
+
+    Raises:
+        DataMissing: no such run, or nothing measured in it.
+    """
+    FinishedRun.open(settings.run, settings.recordings)  # told before a Prefect server is started
+    flow_run = report.with_options(task_runner=build_task_runner(settings.runner))
+    try:
+        page = flow_run(settings)
+    except ProductionFailed as error:
+        _log.error("%s", error)
+        return False
+    sys.stdout.write(f"{page}\n")
+    return True
+
+
+def _publish(settings: ReportSettings) -> None:
+    text = (settings.folder / MARKDOWN).read_text(encoding="utf-8")
+    create_markdown_artifact(text, key="report", description=f"Report on {settings.run.name}")
+    picture = base64.b64encode((settings.folder / HEADLINE).read_bytes()).decode()
+    create_image_artifact(
+        f"data:image/png;base64,{picture}", key="headline", description="Headline figures"
+    )
+
+
+def _collect(futures: dict[PrefectFuture[Path], str]) -> dict[str, str]:
+    """Wait for all; one that fails is reported and does not stop the others."""
+    failures = {}
+    bar = tqdm(total=len(futures), desc="recordings", unit="rec", disable=not sys.stderr.isatty())
+    with bar:
+        for future in as_completed(list(futures)):
+            name = futures[future]
+            try:
+                future.result()
+            except Exception as error:
+                failures[name] = f"{type(error).__name__}: {error}"
+                _log.error("%s failed: %s", name, failures[name])
+            bar.update()
+    return failures
