@@ -81,8 +81,9 @@ class ShardsSettings(Settings):
     samples_per_shard: int = Field(4096, ge=1)
     """At most; about 60 KB each."""
     sample: SampleSettings = SampleSettings()
-    split: SplitChoice = "own"
-    """Our own split, HuMoR's test scenes of PROX, or no split."""
+    split: SplitChoice = "auto"
+    """`own`: as `own_split` says, or an error. `auto`: the same, and where the recordings do not allow it the
+    nearest that they do. `humor-prox`: HuMoR's test scenes of PROX. `train-only`: no split."""
     own_split: SplitSettings = SplitSettings()
     runner: RunnerSettings = RunnerSettings()
 

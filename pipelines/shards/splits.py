@@ -34,7 +34,8 @@ Source: rich_toolkit, as told in the data sets page, section 2.1.
 """
 
 
-SplitChoice = Literal["own", "humor-prox", "train-only"]
+SplitChoice = Literal["auto", "own", "humor-prox", "train-only"]
+_SCENE: Final[SplitBy] = "scene"
 
 
 class SplitSettings(Settings):
@@ -76,31 +77,44 @@ def decide_split(
 ) -> SplitDecision:
     """Split recordings as chosen, and prove that nothing leaks.
 
-    Where too few recordings are independent, our own split does without validation, then without a test side,
-    and says so.
-
     Raises:
-        DataInvalid: the split leaks.
+        DataInvalid: the split leaks, or recordings cannot be split as `own` says.
     """
     if choice == "train-only":
         return SplitDecision(choice, {member.recording: "train" for member in members}, None)
+    note = ""
     if choice == "humor-prox":
-        sides = humor_prox_split(members)
-        require_no_leak(sides, members, "scene")
-        return SplitDecision(choice, sides, "scene", "by scene; people are on both sides")
-    groups, note = len(_tied_together(members, own.by)), ""
-    wanted = (own.test_share > 0) + (own.val_share > 0)
-    if groups <= wanted:
-        note = (
-            f"only {groups} group(s) of recordings share no {'name' if own.by == 'both' else own.by}: "
-        )
-        note += "no validation side" if groups == 2 else "everything trains"
-        _log.warning("%s", note)
-        shares = {"val_share": 0.0} if groups == 2 else {"val_share": 0.0, "test_share": 0.0}
-        own = own.model_copy(update=shares)
-    sides = split_recordings(members, own)
-    require_no_leak(sides, members, own.by)
-    return SplitDecision("own", sides, own.by, note)
+        sides, by = humor_prox_split(members), _SCENE
+        note = "People are on both sides"
+    else:
+        if choice == "auto":
+            own, note = _possible(members, own)
+        sides, by = split_recordings(members, own), own.by
+    if note:
+        _log.warning("split %s: %s", choice, note)
+    require_no_leak(sides, members, by)
+    return SplitDecision(choice, sides, by, note)
+
+
+def _possible(members: Collection[Membership], wanted: SplitSettings) -> tuple[SplitSettings, str]:
+    """The settings nearest to those wanted by which the recordings can be split, and what was given up.
+
+    First that people are on one side only, as PROX's recordings are all tied together by scenes and people;
+    then the validation side, then the test side.
+    """
+    sides = (wanted.test_share > 0) + (wanted.val_share > 0)
+    kinds: list[SplitBy] = [wanted.by, *([_SCENE] if wanted.by == "both" else [])]
+    groups = {by: len(_tied_together(members, by)) for by in kinds}
+    for by in kinds:
+        if groups[by] > sides:
+            note = (
+                "" if by == wanted.by else "People are on both sides: all recordings are tied together"
+            )
+            return wanted.model_copy(update={"by": by}), note
+    if groups[wanted.by] > 1:
+        return wanted.model_copy(update={"val_share": 0.0}), "Too few recordings for a validation side"
+    alone = {"val_share": 0.0, "test_share": 0.0}
+    return wanted.model_copy(update=alone), "Too few recordings to split: everything trains"
 
 
 def split_recordings(members: Iterable[Membership], settings: SplitSettings) -> dict[str, Split]:

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import DataInvalid
+from pipelines.errors import DataInvalid, DataMissing
 from pipelines.shards.splits import (
     HUMOR_PROX_TEST_SCENES,
     RICH_TEST_SUBJECTS,
     Membership,
     SplitSettings,
+    decide_split,
     humor_prox_split,
+    read_rich_split,
     require_no_leak,
     split_recordings,
 )
@@ -125,3 +127,55 @@ def test_humors_prox_test_is_23_recordings_of_579_windows():
 def test_richs_test_subjects():
     assert len(RICH_TEST_SUBJECTS) == 8
     assert "013" in RICH_TEST_SUBJECTS
+
+
+def test_auto_keeps_scenes_and_people_apart_where_it_can():
+    found = decide_split(forty(), "auto", SplitSettings())
+    assert found.proved == "both"
+    assert found.note == ""
+    assert found.sides == split_recordings(forty(), SplitSettings())
+
+
+def test_auto_gives_up_people_then_sides_and_says_so():
+    chain = [Membership(f"r{n}", f"s{n}", (f"p{n}", f"p{n + 1}")) for n in range(10)]
+    found = decide_split(chain, "auto", SplitSettings())
+    assert (found.proved, set(found.sides.values())) == ("scene", {"train", "val", "test"})
+    assert "People are on both sides" in found.note
+    two = [room("MPH16", "00157"), room("N0Sofa", "00034")]
+    found = decide_split(two, "auto", SplitSettings())
+    assert (found.proved, set(found.sides.values())) == ("both", {"train", "test"})
+    assert "validation" in found.note
+    found = decide_split(two[:1], "auto", SplitSettings())
+    assert set(found.sides.values()) == {"train"}
+    assert "everything trains" in found.note
+
+
+def test_own_is_strict_and_the_others_are_what_they_are_called():
+    with pytest.raises(DataInvalid, match="cannot be split by both"):
+        decide_split([room("MPH16", "00157")], "own", SplitSettings())
+    members = [room("N0Sofa", "00034"), room("MPH16", "00157")]
+    humor = decide_split(members, "humor-prox", SplitSettings())
+    assert (humor.proved, list(humor.sides.values())) == ("scene", ["test", "train"])
+    alone = decide_split(members, "train-only", SplitSettings())
+    assert (alone.proved, set(alone.sides.values())) == (None, {"train"})
+
+
+def write_lists(folder, **names):
+    for side in ("train", "val", "test"):
+        rows = "".join(f"{name}\tBBQ\n" for name in names.get(side, ()))
+        (folder / f"{side}.txt").write_text("sequence_name\tcapture_name\n" + rows)
+
+
+def test_richs_lists_are_read_as_they_are(tmp_path):
+    write_lists(tmp_path, train=["BBQ_001_guitar", "BBQ_001_guitar"], test=["Gym_013_burpee4"])
+    split = read_rich_split(tmp_path)
+    assert split == {"BBQ_001_guitar": "train", "Gym_013_burpee4": "test"}
+    write_lists(tmp_path, train=["a"], test=["a"])
+    with pytest.raises(DataInvalid, match=r"on two sides[\s\S]*found: a"):
+        read_rich_split(tmp_path)
+    (tmp_path / "val.txt").write_text("BBQ_001_guitar\n")
+    with pytest.raises(DataInvalid, match="sequence_name"):
+        read_rich_split(tmp_path)
+    (tmp_path / "val.txt").unlink()
+    with pytest.raises(DataMissing, match=r"val\.txt"):
+        read_rich_split(tmp_path)
