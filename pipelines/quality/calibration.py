@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from pydantic import Field
 
-from pipelines.bodies.track import truth_track
 from pipelines.config import Settings
 from pipelines.errors import DataInvalid
-from pipelines.pseudo_gt.fit import RecordingJob
 from pipelines.quality.error_model import WORST_TENTH, ErrorModel, Term
-from pipelines.quality.files import load_evidence
-from pipelines.quality.observables import Observables, observe
+from pipelines.quality.known import KnownFrames
 from pipelines.quality.settings import ObservableSettings
-from pipelines.synthetic.truth import read_truth
 
 
 class CalibrationSettings(Settings):
@@ -26,74 +21,6 @@ class CalibrationSettings(Settings):
 
     ridge: tuple[float, ...] = Field((30.0, 100.0, 300.0, 1000.0, 3000.0), min_length=1)
     """Penalties to choose from, by the error on recordings left out one at a time."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownFrames:
-    """Frames with observables and truth, over several recordings."""
-
-    values: Mapping[str, Float[np.ndarray, " frames"]]
-    group: Mapping[str, str]
-    """Observable -> its group."""
-    error_mm: Float[np.ndarray, " frames"]
-    """Mean distance of the 6890 vertices from the true ones."""
-    recording: Int[np.ndarray, " frames"]
-    """Index into `recordings`."""
-    recordings: tuple[str, ...]
-    families: tuple[str, ...]
-    """Motion family of each recording."""
-
-    def __len__(self) -> int:
-        return len(self.error_mm)
-
-    def of_recording(self, number: int) -> Bool[np.ndarray, " frames"]:
-        """Frames of one recording."""
-        return np.asarray(self.recording == number)
-
-    def select(self, mask: Bool[np.ndarray, " frames"]) -> KnownFrames:
-        """Some of the frames."""
-        return KnownFrames(
-            {name: column[mask] for name, column in self.values.items()},
-            self.group,
-            self.error_mm[mask],
-            self.recording[mask],
-            self.recordings,
-            self.families,
-        )
-
-
-def known_frames(jobs: Sequence[RecordingJob], settings: ObservableSettings) -> KnownFrames:
-    """Observe fitted recordings and measure them against their truth.
-
-    Raises:
-        DataInvalid: no recording has a valid frame.
-    """
-    parts: list[tuple[Observables, np.ndarray, np.ndarray, str]] = []
-    for job in jobs:
-        evidence = load_evidence(job)
-        observables = observe(evidence, settings)
-        assert job.data.truth_root is not None, "the recordings of a set have their truth"
-        truth = read_truth(job.data.truth_root, job.recording)
-        true_vertices = truth_track(truth, job.files).vertices_camera
-        distance = np.linalg.norm(evidence.track.vertices_camera - true_vertices, axis=-1)
-        counted = observables.valid & truth.person_present
-        parts.append((observables, 1e3 * distance.mean(axis=1), counted, truth.motion_family))
-    if not parts or not any(counted.any() for _, _, counted, _ in parts):
-        raise DataInvalid("no frame to calibrate on", found=f"{len(jobs)} recordings")
-    first = parts[0][0]
-    return KnownFrames(
-        values={
-            name: np.concatenate([o.values[name][counted] for o, _, counted, _ in parts])
-            for name in first.values
-        },
-        group=first.group,
-        error_mm=np.concatenate([error[counted] for _, error, counted, _ in parts]),
-        recording=np.concatenate(
-            [np.full(int(counted.sum()), number) for number, (_, _, counted, _) in enumerate(parts)]
-        ),
-        recordings=tuple(job.recording for job in jobs),
-        families=tuple(family for *_, family in parts),
-    )
 
 
 def calibrate(

@@ -20,7 +20,7 @@ from pipelines.synthetic.prox_tree import write_prox_tree
 
 _log = logging.getLogger(__name__)
 
-_FIT_CODE = (
+FIT_CODE = (
     "pipelines/bodies",
     "pipelines/datasets",
     "pipelines/geometry",
@@ -28,6 +28,7 @@ _FIT_CODE = (
     "pipelines/fitting",
     "pipelines/motion_prior",
 )
+"""What decides a fit."""
 
 
 def set_job(out_dir: Path, name: SetName, recording: str) -> RecordingJob:
@@ -64,7 +65,7 @@ def _fit(job: RecordingJob) -> bool:
     """The rows of HuMoR; the PROX-style baseline takes no part in a score."""
     settings = job.settings
     hashes = settings.humor.content_hash() + settings.prox.content_hash()
-    key = job.key("humor", hashes, _FIT_CODE, **job.prior_inputs(*job.priors.provenance))
+    key = job.key("humor", hashes, FIT_CODE, **job.prior_inputs(*job.priors.provenance))
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"

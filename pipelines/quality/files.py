@@ -34,7 +34,7 @@ _FILES = (
     "score",
     "time",
 )
-_CODE = (
+SCORING_CODE: Final = (
     "pipelines/bodies",
     "pipelines/datasets",
     "pipelines/geometry",
@@ -43,6 +43,7 @@ _CODE = (
     "pipelines/records",
     *(f"pipelines/quality/{name}" for name in _FILES),
 )
+"""What decides an observable or a score."""
 
 
 def score_recording(job: RecordingJob, settings: QualitySettings | None = None) -> Path:
@@ -58,7 +59,7 @@ def score_recording(job: RecordingJob, settings: QualitySettings | None = None) 
     inputs["error model"] = model_identity(settings.model)
     inputs |= {**job.inputs, **job.prior_inputs("motion", "pose")}
     hashes = settings.content_hash() + job.settings.prox.content_hash()
-    key = StageKey("quality", hashes, inputs, code_version(*_CODE))
+    key = StageKey("quality", hashes, inputs, code_version(*SCORING_CODE))
     path = job.folder / FILE_NAME
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
