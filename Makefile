@@ -8,10 +8,10 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards verify train evaluate report synthesise doctor compare train-priors bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards verify train evaluate report synthesise doctor compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  options: CONFIG=configs/pseudo_gt/prox.yaml  SET="prox.root=/data/prox runner.workers=4"'
 
 setup: $(VENV)/.installed ## create .venv and install everything (done by the other verbs when needed)
@@ -50,6 +50,9 @@ compare: setup ## compare two metric reports: make compare A=.../metrics.json B=
 
 train-priors: setup ## train the shipped motion, pose and initial-state priors again
 	$(RUN) train-priors $(OPTIONS)
+
+calibrate-quality: setup ## make the error model of the quality scores again and test it (an hour)
+	$(RUN) calibrate-quality $(OPTIONS)
 
 bench: setup ## measure our solvers beside the official ones: make bench BENCH="fitting --frames 16"
 	$(VENV)/bin/python -m benchmarks $(BENCH)

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
+        ("calibrate-quality", _calibrate_quality, "make the shipped error model of the scores again"),
         ("train", _train, "train SA-HMR and METRO on shards; goes on where it stopped"),
         ("evaluate", _evaluate, "measure trained networks on held-out shards, in the paper's table"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
@@ -115,6 +116,15 @@ def _train_priors(options: argparse.Namespace) -> int:
 
     settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
     sys.stdout.write(f"{train_shipped_priors(settings)}\n")
+    return EXIT_OK
+
+
+def _calibrate_quality(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.quality.calibrate import CalibrateQualitySettings, calibrate_quality
+
+    settings = load_settings(CalibrateQualitySettings, options.config, options.overrides)
+    sys.stdout.write(calibrate_quality(settings))
     return EXIT_OK
 
 
