@@ -1,7 +1,7 @@
 """Trained networks and a folder of shards -> table, errors of every sample, pictures.
 
-Writes into `out_dir/name`: `evaluation.json` (read by the compare verb), `evaluation.md`, `errors.npz`
-(`sahmr.evaluation.sample_errors`), `pictures/`, `settings.yaml`.
+Writes into `out_dir/name`: `evaluation.json` (read by the compare verb), `evaluation.md`, `evaluation.png`,
+`errors.npz` (`sahmr.evaluation.sample_errors`), `pictures/`, `settings.yaml`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, get_args
@@ -30,6 +30,7 @@ from sahmr.data.collate import collate
 from sahmr.data.contact_table import category_of_fine_vertices
 from sahmr.data.dataset import TrainingSamples
 from sahmr.data.supervision import SupervisionSettings, load_supervision, pose_bodies
+from sahmr.evaluation.chart import save_chart
 from sahmr.evaluation.definitions import DATASET_GT
 from sahmr.evaluation.load_rows import LoadedRow, leaks, load_rows, unequal_training
 from sahmr.evaluation.measure import Yardstick, measure_rows
@@ -45,20 +46,12 @@ logger = logging.getLogger(__name__)
 
 RESULT: Final = "evaluation.json"
 REPORT: Final = "evaluation.md"
+CHART: Final = "evaluation.png"
 SAMPLE_ERRORS: Final = "errors.npz"
 PICTURES: Final = "pictures"
 SPLITS_FILE: Final = "splits.json"
 _NUM_PARTS: Final = 8
 _REFERENCES: Final = {"truth": "true bodies", "fit": "fitted bodies"}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Measured:
-    """Everything one evaluation found."""
-
-    evaluation: Evaluation
-    ids: SampleIds
-    errors: Mapping[str, RowErrors]
 
 
 def evaluate(settings: EvaluationSettings) -> Evaluation:
@@ -87,6 +80,7 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
     out = settings.folder
     write_sample_errors(out / SAMPLE_ERRORS, ids, errors)
     write_text(out / REPORT, markdown(evaluation))
+    save_chart(out / CHART, evaluation)
     write_text(out / "settings.yaml", settings_yaml(settings))
     if settings.pictures:
         faces = load_anatomy(files).faces

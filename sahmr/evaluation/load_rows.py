@@ -13,6 +13,7 @@ from pipelines.artifacts import hash_file
 from pipelines.bodies.files import BodyFiles
 from pipelines.errors import DataInvalid, DataMissing
 from sahmr.data.coarse_body import load_template
+from sahmr.data.crop import CROP_PX
 from sahmr.data.supervision import Supervision, SupervisionSettings, load_supervision
 from sahmr.data.targets import ContactTargetSettings
 from sahmr.evaluation.definitions import DATASET_GT, METRO, PAPER_ROWS
@@ -26,6 +27,8 @@ from sahmr.networks.weights_file import SUFFIX, read_network
 
 STAGE_WEIGHTS: Final = {"metro": "metro/best.safetensors", "sahmr": "mesh/best.safetensors"}
 """Where a training leaves the weights of its two rows."""
+HRNET_MAP_STRIDE: Final = 4
+"""Of the branch that RCNet's maps are made from."""
 _OFFICIAL: Final = "an official checkpoint; its training data is not in the file"
 
 
@@ -115,7 +118,7 @@ def supervision_of(network: Sahmr, settings: EvaluationSettings, files: BodyFile
     rcnet = network.settings.rcnet
     contact = ContactTargetSettings(
         contact_radius_m=settings.contact.radius_m,
-        map_size=network.settings.mesh_recovery.image_px // 4,
+        map_size=(rcnet.backbone.image_px or CROP_PX) // HRNET_MAP_STRIDE,
         background_map=rcnet.contact_maps == rcnet.num_classes,
     )
     return load_supervision(

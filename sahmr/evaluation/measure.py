@@ -67,7 +67,9 @@ class Yardstick:
         touching = label_vertices(
             vertices, self.category_of_vertex, scene.points_world, self.contact_radius_m
         )
-        errors |= contact_scores(touching, sample.vertex_category).by_key("body_contact")
+        errors |= contact_scores(touching, sample.vertex_category.astype(np.int64)).by_key(
+            "body_contact"
+        )
         if self.grid is not None:
             grid = self.grid(scene)
             distances = grid.sample(torch.from_numpy(vertices).to(grid.values_m)).numpy()

@@ -75,12 +75,14 @@ def save_pictures(
     if judge is None or JUDGED_BY not in errors[judge].values:
         return []
     order = worst_first(errors, judge)
-    chosen = {"worst": order[: settings.pictures], "best": order[::-1][: settings.pictures]}
+    recordings = [samples.collection[place].recording for place in places]
+    chosen = {
+        name: one_per_recording(some, recordings)[: settings.pictures]
+        for name, some in (("worst", order), ("best", order[::-1]))
+    }
     paths = []
     for name, picks in chosen.items():
-        lines = [
-            _line(samples, places[pick], pick, shown, pose, errors, faces) for pick in picks.tolist()
-        ]
+        lines = [_line(samples, places[pick], pick, shown, pose, errors, faces) for pick in picks]
         if lines:
             paths.append(_write(folder / f"{name}.jpg", np.concatenate(lines)))
     return paths
@@ -98,6 +100,12 @@ def worst_first(errors: Mapping[str, RowErrors], judge: str) -> Int[np.ndarray, 
     usable = np.all([row.finite for row in errors.values()], axis=0)
     places = np.flatnonzero(usable)
     return places[np.argsort(-errors[judge].values[JUDGED_BY][places], kind="stable")]
+
+
+def one_per_recording(order: Int[np.ndarray, " samples"], recordings: Sequence[str]) -> list[int]:
+    """The first of each recording in the given order, then the rest: neighbours look alike."""
+    first = list({recordings[place]: place for place in order[::-1].tolist()}.values())[::-1]
+    return [*first, *(place for place in order.tolist() if place not in set(first))]
 
 
 @torch.inference_mode()

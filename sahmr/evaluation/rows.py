@@ -23,6 +23,8 @@ from sahmr.networks.sahmr import Sahmr
 from sahmr.types import BodyTemplate, RootContactPrediction
 
 _PELVIS: Final = H36M_NAMES.index("pelvis")
+_PAPER_CELLS: Final = 55
+"""Steps across SA-HMR's 56 cells: smaller maps are told in the same unit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +146,7 @@ def root_contact_monitors(
     monitors = {
         "pelvis_initial_v1": _numpy((said.root_camera - true_root).norm(dim=1)),
         "pelvis_refined_v1": _numpy((said.refined_root_camera - true_root).norm(dim=1)),
-        "pelvis_2d_v1": _numpy(cells.norm(dim=1)),
+        "pelvis_2d_v1": _numpy(cells.norm(dim=1)) * _PAPER_CELLS / (truth.settings.map_size - 1),
     }
     batch, category = said.voxels.batch.cpu().numpy(), said.voxel_category.cpu().numpy()
     true_category = targets.voxels.category.cpu().numpy()

@@ -138,6 +138,37 @@ def evaluation_table(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """How much larger one row's error is than another's, sample by sample."""
+
+    value: float
+    unit: str
+    count: int
+    interval: Interval
+    """95 %, by recording."""
+
+
+def paired_difference(
+    samples: SampleIds,
+    larger: RowErrors,
+    smaller: RowErrors,
+    key: str,
+    settings: IntervalSettings | None = None,
+) -> PairedDifference:
+    """Mean of `larger - smaller` over the samples both have; NaN and count 0 where they share none."""
+    settings, definition = settings or IntervalSettings(), DEFINITIONS[key]
+    difference = definition.scale * (larger.values[key] - smaller.values[key])
+    recording = np.unique(np.array(samples.recording), return_inverse=True)[1]
+    known, size = np.isfinite(difference), int(recording.max(initial=-1)) + 1
+    spread: Interval = None
+    if size >= settings.min_recordings:
+        draws = draw_recordings(size, settings.samples, settings.seed)
+        spread = interval(_resampled_means(difference, recording, draws))
+    value = float(difference[known].mean()) if known.any() else math.nan
+    return PairedDifference(value, definition.unit, int(known.sum()), spread)
+
+
 def _groups(samples: SampleIds, usable: Bool[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
     members = {GROUP_ALL: usable}
     for kind in ("scene", "subject", "recording"):

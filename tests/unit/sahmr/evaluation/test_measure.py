@@ -54,7 +54,7 @@ def sahmr_row(supervision):
     with torch.no_grad():
         network.rcnet.root_net.maps.weight[1] = 0
         network.rcnet.root_net.maps.bias[1] = 1.5
-        network.rcnet.contact_net.classifier.bias[5] += 3
+        network.rcnet.contact_net.classifier[0].bias[4 + 1] += 3
     template = BodyTemplate(0.3 * torch.randn(14, 3), 0.3 * torch.randn(431, 3))
     return SahmrRow(network.eval(), template, supervision)
 
