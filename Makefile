@@ -39,6 +39,9 @@ evaluate: setup ## measure the trained networks on held-out shards and print the
 report: setup ## one page about a finished run: make report SET="run=outputs/pseudo-gt/first-run"
 	$(RUN) report $(OPTIONS)
 
+ablation: setup ## train and measure contact categories, quality weights, fits against true bodies
+	$(RUN) ablation $(OPTIONS)
+
 synthesise: setup ## only write the synthetic PROX tree
 	$(RUN) synthesise $(OPTIONS)
 

@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         ("calibrate-quality", _calibrate_quality, "make the shipped error model of the scores again"),
         ("train", _train, "train SA-HMR and METRO on shards; goes on where it stopped"),
         ("evaluate", _evaluate, "measure trained networks on held-out shards, in the paper's table"),
+        ("ablation", _ablation, "train and measure contact categories, quality weights, true bodies"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
         ("settings", _settings, "print the resolved settings as YAML"),
     ):
@@ -153,6 +154,15 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     settings = load_settings(EvaluationSettings, options.config, options.overrides)
     return EXIT_OK if run_evaluation(settings) else EXIT_FAILED
+
+
+def _ablation(options: argparse.Namespace) -> int:
+    from flows.ablation import run_ablation_flow
+    from pipelines.config import load_settings
+    from sahmr.ablation import AblationSettings
+
+    settings = load_settings(AblationSettings, options.config, options.overrides)
+    return EXIT_OK if run_ablation_flow(settings) else EXIT_FAILED
 
 
 def _settings(options: argparse.Namespace) -> int:
