@@ -23,10 +23,10 @@ from pipelines.config import Settings
 from pipelines.errors import DataMissing, PipelineError
 from pipelines.shards.assemble import FrameAccount, samples_of
 from pipelines.shards.fit_source import FitSource
-from pipelines.shards.plan import PlannedShard, plan_shards
+from pipelines.shards.plan import PlannedShard, RecordingPart, plan_shards
 from pipelines.shards.schema import ShardSample, ShardScene
 from pipelines.shards.settings import ShardsSettings
-from pipelines.shards.source import SampleSource, SourceScene
+from pipelines.shards.source import RecordingRefused, SampleSource, SourceScene
 from pipelines.shards.splits import SplitDecision, decide_split
 from pipelines.shards.truth_source import TruthSource
 from pipelines.shards.writer import ShardSource, shard_path, write_shard
@@ -95,7 +95,7 @@ def write_planned_shard(settings: ShardsSettings, shard: PlannedShard) -> Path:
         DataInvalid: a recording is broken as a whole, or not one of its frames can be used.
     """
     source = open_source(settings)
-    work = _ShardWork(settings, source, shard)
+    work = ShardWork(settings, source, shard)
     try:
         write_shard(settings.folder, work.made_from(), work.scenes, work.samples, work.summary)
     except OSError as error:
@@ -110,7 +110,7 @@ def write_planned_shard(settings: ShardsSettings, shard: PlannedShard) -> Path:
     return shard_path(settings.folder, shard.name)
 
 
-class _ShardWork:
+class ShardWork:
     """One file being made."""
 
     def __init__(self, settings: ShardsSettings, source: SampleSource, shard: PlannedShard) -> None:
@@ -142,29 +142,31 @@ class _ShardWork:
         """The rooms of the file's recordings, once each."""
         for part in self.shard.parts:
             name = self._candidates[part.recording].member.scene
-            if name not in self._scenes:
+            if name in self._scenes:
+                continue
+            try:
                 self._scenes[name] = self.source.scene(part.recording)
-                yield self._scenes[name].stored
+            except RecordingRefused as error:
+                _log.warning("%s is skipped: %s", part.recording, error)
+                continue
+            yield self._scenes[name].stored
 
     def samples(self) -> Iterator[ShardSample]:
         """The file's samples, recording by recording."""
         category = self.source.category_of_vertex()
         for part in self.shard.parts:
-            recording, candidate = (
-                self.source.recording(part.recording),
-                self._candidates[part.recording],
-            )
-            stride = self.settings.stride
-            first = -(-part.start // stride) * stride
-            rows = range(first, part.stop, stride)
-            account = FrameAccount()
+            account, rows = FrameAccount(), _rows(part, self.settings.stride)
+            self.accounts[part.recording] = account
             if part.stop - part.start > len(rows):
                 account.skipped["frame_stride"] = part.stop - part.start - len(rows)
-            scene = self._scenes[candidate.member.scene]
+            scene = self._scenes.get(self._candidates[part.recording].member.scene)
+            if scene is None:
+                account.skipped["recording_refused"] = len(rows)
+                continue
+            recording = self.source.recording(part.recording)
             yield from samples_of(
                 recording, scene, category, self.source.files, rows, self.settings.sample, account
             )
-            self.accounts[part.recording] = account
             _log.info("%s: %s", part.recording, account.as_json())
 
     def summary(self) -> dict[str, Any]:
@@ -173,6 +175,11 @@ class _ShardWork:
             "split": self.shard.split,
             "frames": {name: account.as_json() for name, account in self.accounts.items()},
         }
+
+
+def _rows(part: RecordingPart, stride: int) -> range:
+    """The frames of a part that are taken; the stride counts from the recording's first frame."""
+    return range(-(-part.start // stride) * stride, part.stop, stride)
 
 
 class _SampleIdentity(Settings):

@@ -55,6 +55,8 @@ class TruthSettings(Settings):
     """Wanted share of frames in which the room hides part of the person, recording by recording."""
     clutter: int = Field(4, ge=0)
     """Pieces standing about, at most."""
+    max_draws: int = Field(4, ge=1)
+    """The generator refuses a motion whose furniture would cut into the body; so often it is drawn anew."""
     max_hidden_share: float = Field(0.7, ge=0, le=1)
     """Frames with more of the joints hidden or outside the image are rejected."""
     max_conversion_mm: float = Field(8.0, gt=0)

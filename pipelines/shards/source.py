@@ -13,12 +13,17 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, UInt8
 
 from pipelines.bodies.files import BodyFiles
+from pipelines.errors import PipelineError
 from pipelines.records import Gender, SmplhParameters
 from pipelines.shards.schema import ShardKind, ShardScene
 from pipelines.shards.splits import Membership
 
 NUM_BETAS: Final = 16
 """Of the stored bodies; fits with fewer are filled up with zeros."""
+
+
+class RecordingRefused(PipelineError):
+    """A recording cannot be made as a whole; the others are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -16,12 +17,13 @@ from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.bodies.parts import contact_labels_smplh
 from pipelines.datasets.layout import FEMALE_SUBJECTS
 from pipelines.datasets.scenes import ScanMesh
+from pipelines.errors import FittingFailed
 from pipelines.records import FRAME_OK
 from pipelines.shards.scene_cloud import scene_cloud
 from pipelines.shards.schema import ShardKind, ShardScene
 from pipelines.shards.settings import ShardsSettings
 from pipelines.shards.smplh_from_smplx import smplh_from_smplx
-from pipelines.shards.source import Candidate, SourceRecording, SourceScene
+from pipelines.shards.source import Candidate, RecordingRefused, SourceRecording, SourceScene
 from pipelines.shards.splits import Membership
 from pipelines.synthetic.appearance import dress
 from pipelines.synthetic.filming import RigRays, film, set_stage
@@ -31,9 +33,13 @@ from pipelines.synthetic.scan import scan_room
 from pipelines.synthetic.scenery import Scenery, prepare, stream
 from pipelines.synthetic.sensor import kinect_rig
 
+_log = logging.getLogger(__name__)
+
 _WOMEN: Final = tuple(sorted(FEMALE_SUBJECTS))
 _MAN: Final = 34
 """Any number that PROX does not list as a woman's; bodies differ by the seed."""
+_NEXT_DRAW: Final = 1_000_000
+"""Added to the seed of a recording that is drawn again; far beyond the number of recordings."""
 _GENERATOR: Final = ("pipelines/synthetic", "pipelines/bodies", "pipelines/geometry")
 
 
@@ -49,6 +55,11 @@ class TruthRecording:
     def spec(self) -> RecordingSpec:
         """What is recorded."""
         return self.settings.recordings[0]
+
+    def drawn_again(self) -> TruthRecording:
+        """The same person, room name and kind of motion, otherwise anew."""
+        spec = self.spec.model_copy(update={"seed": self.spec.seed + _NEXT_DRAW})
+        return replace(self, settings=self.settings.model_copy(update={"recordings": (spec,)}))
 
 
 @dataclass(frozen=True)
@@ -84,9 +95,12 @@ class TruthSource:
         )
 
     def recording(self, name: str) -> SourceRecording:
-        """Bodies of every frame; a frame's image is rendered when asked for."""
-        made = self.recordings[name]
-        scenery = prepare(made.settings, made.spec, self.files)
+        """Bodies of every frame; a frame's image is rendered when asked for.
+
+        Raises:
+            RecordingRefused: the generator finds no room for this motion.
+        """
+        made, scenery = self._draw(name)
         truth, limits = scenery.truth, self.settings.truth
         converted = smplh_from_smplx(self.files, truth.gender, truth.parameters)
         hidden = truth.joint_hidden.mean(axis=1)
@@ -115,11 +129,14 @@ class TruthSource:
         )
 
     def scene(self, recording: str) -> SourceScene:
-        """Cloud of the scan of the made-up room; no distance grid is made."""
-        made = self.recordings[recording]
-        room = prepare(made.settings, made.spec, self.files).room
+        """Cloud of the scan of the made-up room; no distance grid is made.
+
+        Raises:
+            RecordingRefused: the generator finds no room for this motion.
+        """
+        made, scenery = self._draw(recording)
         rng = stream(made.settings, made.spec, "scan")
-        vertices, faces, _ = scan_room(room, made.settings.scan_edge_m, rng)
+        vertices, faces, _ = scan_room(scenery.room, made.settings.scan_edge_m, rng)
         sample = self.settings.sample
         points = scene_cloud(ScanMesh(vertices.astype(np.float64), faces, None), sample.pitch_m)
         stored = ShardScene(
@@ -137,11 +154,26 @@ class TruthSource:
         made, limits = self.recordings[recording], self.settings.truth
         return {
             "recording": made.settings.content_hash(),
-            "limits": f"{limits.max_hidden_share} {limits.max_conversion_mm}",
+            "limits": f"{limits.max_hidden_share} {limits.max_conversion_mm} {limits.max_draws}",
             "SMPL-X": _hash(self.files, made),
             "SMPL+H": hash_file(self.files.smplh(made.spec.gender)),
             "contact parts": hash_content(self.files.segments),
         }
+
+    def _draw(self, name: str) -> tuple[TruthRecording, Scenery]:
+        """The recording with the first of its seeds whose furniture does not cut into the body."""
+        made = self.recordings[name]
+        for _ in range(self.settings.truth.max_draws):
+            try:
+                return made, prepare(made.settings, made.spec, self.files)
+            except FittingFailed as error:
+                _log.info("%s, seed %d: %s; drawn again", name, made.spec.seed, error.what)
+                made = made.drawn_again()
+        raise RecordingRefused(
+            f"no room was found for the motion in {self.settings.truth.max_draws} draws",
+            where=f"{name}, {made.spec.family}",
+            fix="take other families, or raise truth.max_draws",
+        )
 
     def _provenance(self, made: TruthRecording) -> dict[str, Any]:
         return {
