@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards verify train evaluate ablation report synthesise doctor compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look verify train evaluate ablation report status synthesise doctor compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ pseudo-gt: setup ## regenerate the ground truth and print the table (embedded da
 shards: setup ## write training shards of the last run (or of true bodies: CONFIG=configs/shards/truth.yaml)
 	$(RUN) shards $(OPTIONS)
 
+look: setup ## draw samples of shards: a contact sheet, one sample in 3D: make look SET="shards=... order=worst"
+	$(RUN) look $(OPTIONS)
+
 verify: setup ## check every byte of shards: make verify SHARDS=outputs/shards [QUARANTINE=1]
 	$(RUN) verify $(or $(SHARDS),outputs/shards) $(if $(QUARANTINE),--quarantine)
 
@@ -41,6 +44,9 @@ report: setup ## one page about a finished run: make report SET="run=outputs/pse
 
 ablation: setup ## train and measure contact categories, quality weights, fits against true bodies
 	$(RUN) ablation $(OPTIONS)
+
+status: setup ## how far a run is: stages done, last events, failures
+	$(RUN) status $(OPTIONS)
 
 synthesise: setup ## only write the synthetic PROX tree
 	$(RUN) synthesise $(OPTIONS)

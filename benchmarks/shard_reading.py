@@ -25,13 +25,13 @@ from benchmarks.contact_labels import PITCH_M, RADIUS_M, draw_body, draw_room
 from benchmarks.table import BenchmarkTable, Cell
 from pipelines.contact.labels import label_points, label_vertices
 from pipelines.shards.collection import ShardCollection
-from pipelines.shards.crop import encode_crop
+from pipelines.shards.crop import decode_crop, encode_crop
 from pipelines.shards.reader import ShardReader
 from pipelines.shards.sampler import SampleKey
 from pipelines.shards.schema import ShardSample, ShardScene
 from pipelines.shards.writer import ShardSource, shard_path, write_shard
 from sahmr.data.augment import AugmentationSettings
-from sahmr.data.dataset import TrainingSamples, decode_crop
+from sahmr.data.dataset import TrainingSamples
 
 DESCRIPTION = "Samples per second from shards, loose files and a memory map"
 NUM_VERTICES = 6890
@@ -209,7 +209,7 @@ def _shard(data: DrawnData) -> Read:
 
     def read(row: int) -> object:
         sample = reader.sample(row)
-        return decode_crop(sample), sample
+        return decode_crop(sample.crop_jpeg, sample.sample_id), sample
 
     return read
 

@@ -43,12 +43,14 @@ def _parser() -> argparse.ArgumentParser:
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
         ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
+        ("status", _status, "how far a run is: stages done, last events, failures"),
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
         ("calibrate-quality", _calibrate_quality, "make the shipped error model of the scores again"),
         ("train", _train, "train SA-HMR and METRO on shards; goes on where it stopped"),
         ("evaluate", _evaluate, "measure trained networks on held-out shards, in the paper's table"),
+        ("look", _look, "draw samples of shards: a contact sheet, and one sample in 3D"),
         ("ablation", _ablation, "train and measure contact categories, quality weights, true bodies"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
         ("settings", _settings, "print the resolved settings as YAML"),
@@ -92,6 +94,17 @@ def _report(options: argparse.Namespace) -> int:
     return EXIT_OK if run_report(settings) else EXIT_FAILED
 
 
+def _status(options: argparse.Namespace) -> int:
+    from pipelines.progress.status import run_status
+    from pipelines.progress.status_text import print_status
+    from pipelines.pseudo_gt.data import data_source, list_recordings
+
+    settings = _load(options)
+    status = run_status(settings.run_dir, list_recordings(settings, data_source(settings)))
+    print_status(status)
+    return EXIT_FAILED if status.failed else EXIT_OK
+
+
 def _synthesise(options: argparse.Namespace) -> int:
     from pipelines.pseudo_gt.data import data_source, list_recordings, prepare_recording
 
@@ -117,6 +130,15 @@ def _train_priors(options: argparse.Namespace) -> int:
 
     settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
     sys.stdout.write(f"{train_shipped_priors(settings)}\n")
+    return EXIT_OK
+
+
+def _look(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.shards.look.produce import LookSettings, look_at_shards
+
+    for path in look_at_shards(load_settings(LookSettings, options.config, options.overrides)):
+        sys.stdout.write(f"{path}\n")
     return EXIT_OK
 
 

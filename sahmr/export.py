@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from pipelines.artifacts import write_bytes
+from pipelines.contact.colors import CATEGORY_COLORS
 from pipelines.datasets.scenes import ScanMesh
 from pipelines.errors import DataInvalid
 from pipelines.geometry import pytorch3d_backend
@@ -25,16 +26,6 @@ from sahmr.types import MeshPrediction
 
 BODY_COLOR: Final = (0.45, 0.70, 0.90)
 _OPACITY: Final = 0.85
-CATEGORY_COLORS: Final = (
-    (0.90, 0.60, 0.00),
-    (0.00, 0.62, 0.45),
-    (0.95, 0.90, 0.25),
-    (0.80, 0.47, 0.65),
-    (0.84, 0.37, 0.00),
-    (0.00, 0.45, 0.70),
-    (0.20, 0.20, 0.20),
-)
-"""Contact classes 1 to 7, after the colour-blind safe set of Okabe and Ito; other classes start over."""
 _SCENE_GREY: Final = 0.78
 _DOT_PX: Final = 3
 

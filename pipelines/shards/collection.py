@@ -89,6 +89,16 @@ class ShardCollection(Sequence[ShardSample]):
         shard, row = self._place[index]
         return self.readers[shard].sample(int(row))
 
+    def column(self, name: str) -> np.ndarray:
+        """A column of all chosen samples that is neither ragged nor large."""
+        parts = [reader.column(name) for reader in self.readers]
+        firsts = np.cumsum([0, *map(len, parts)])
+        return np.asarray(np.concatenate(parts)[firsts[self._place[:, 0]] + self._place[:, 1]])
+
+    def kind_of(self, index: int) -> ShardKind:
+        """Whether a sample's body is fitted or true."""
+        return self.kinds[int(self._place[index][0])]
+
     def scene_of(self, index: int) -> ShardScene:
         """The scene a sample lies in; the last few are kept in memory."""
         return self._scene_of(index)[0]

@@ -71,6 +71,29 @@ def encode_crop(rgb: UInt8[np.ndarray, "height width 3"], quality: int) -> UInt8
     return np.asarray(buffer, np.uint8).reshape(-1)
 
 
+def decode_crop(jpeg: UInt8[np.ndarray, " bytes"], name: str) -> UInt8[np.ndarray, "stored stored 3"]:
+    """A stored crop, RGB.
+
+    Args:
+        jpeg: its bytes.
+        name: of the sample, for the error.
+
+    Raises:
+        DataInvalid: the bytes are no square picture of the crop's size, margin allowed.
+    """
+    image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR) if len(jpeg) else None
+    shape: tuple[int, ...] = () if image is None else image.shape[:2]
+    if image is None or shape[0] != shape[1] or shape[0] < CROP_PX or (shape[0] - CROP_PX) % 2:
+        raise DataInvalid(
+            "the crop of a sample is no picture of the right size",
+            where=name,
+            expected=f"{CROP_PX} pixels square, or an even number more",
+            found=shape or "no picture",
+            fix="make the shard again",
+        )
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
 def in_view(
     points_camera: Float[np.ndarray, "points 3"], box_px: Box, K: Float[np.ndarray, "3 3"]
 ) -> Bool[np.ndarray, " points"]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import h5py
 import numpy as np
@@ -80,8 +80,7 @@ class ShardReader:
     @property
     def kind(self) -> ShardKind:
         """Whether bodies are fitted or true."""
-        kind: ShardKind = self.file.attrs["kind"]
-        return kind
+        return _kind(self.file, self.path)
 
     def sample(self, row: int) -> ShardSample:
         """One sample; a negative row counts from the end.
@@ -195,7 +194,7 @@ def _damaged(path: Path | str, record: type[Record], row: int, error: Exception)
 
 
 def _require_schema(file: h5py.File, path: Path) -> None:
-    schema, version = file.attrs.get("schema"), file.attrs.get("version")
+    schema, version = attribute(file, "schema"), attribute(file, "version")
     if schema != SCHEMA_NAME:
         raise DataInvalid("not a training shard", where=path, expected=SCHEMA_NAME, found=schema)
     if version != SCHEMA_VERSION:
@@ -206,12 +205,28 @@ def _require_schema(file: h5py.File, path: Path) -> None:
             found=version,
             fix=f"{_AGAIN}, or use the release of this program that wrote it",
         )
+    _kind(file, path)
     tables: tuple[tuple[str, type[Record]], ...] = ((SAMPLES, ShardSample), (SCENES, ShardScene))
     for name, record in tables:
         group = file[name] if _is_own(file, name) else None
         if not isinstance(group, h5py.Group):
             raise DataInvalid(f"shard has no table {name}", where=path, fix=_AGAIN)
         _require_columns(group, record, path)
+
+
+def attribute(file: h5py.File, name: str) -> Any:
+    """One attribute of the file; text as text, None where there is none."""
+    value = file.attrs.get(name)
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+
+
+def _kind(file: h5py.File, path: Path) -> ShardKind:
+    kind = attribute(file, "kind")
+    if kind not in get_args(ShardKind):
+        raise DataInvalid(
+            "shard of an unknown kind", where=path, expected=get_args(ShardKind), found=kind, fix=_AGAIN
+        )
+    return cast("ShardKind", kind)
 
 
 def _require_columns(group: h5py.Group, record: type[Record], path: Path) -> None:

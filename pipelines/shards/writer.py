@@ -48,6 +48,8 @@ _CODE: Final = (
 """What every shard depends on; reading and describing them is not in it."""
 _ROWS_AT_ONCE: Final = 256
 _GZIP_LEVEL: Final = 4
+_HDF5: Final = ("v110", "v110")
+"""Format written: read by HDF5 1.10 of 2016 and later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def write_shard(
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         with atomic_path(path) as temporary:
-            contents = _write(temporary, source, scenes(), samples())
+            contents = write_file(temporary, source.kind, scenes(), samples())
         return [path], {**contents, **summary(), "bytes": path.stat().st_size}
 
     ran = run_stage(folder, source.key, work)
@@ -111,13 +113,21 @@ def write_shard(
     return ran
 
 
-def _write(
-    path: Path, source: ShardSource, scenes: Iterable[ShardScene], samples: Iterable[ShardSample]
+def write_file(
+    path: Path, kind: ShardKind, scenes: Iterable[ShardScene], samples: Iterable[ShardSample]
 ) -> dict[str, Any]:
-    with h5py.File(path, "w-") as file:
-        file.attrs["schema"] = SCHEMA_NAME
+    """Write the HDF5 file alone; returns what its manifest tells of it.
+
+    HDF5's own tables have checksums from 1.10 on, and none where text has no fixed length: without them a
+    damaged table crashed the reading program instead of being refused.
+
+    Raises:
+        DataInvalid: as `write_shard`.
+    """
+    with h5py.File(path, "w-", libver=_HDF5) as file:
+        file.attrs["schema"] = np.bytes_(SCHEMA_NAME)
         file.attrs["version"] = SCHEMA_VERSION
-        file.attrs["kind"] = source.kind
+        file.attrs["kind"] = np.bytes_(kind)
         scene_table = _Table(file.create_group(SCENES, track_order=True), ShardScene)
         for scene in scenes:
             scene_table.append(scene)
@@ -131,10 +141,10 @@ def _write(
         if not table.names:
             raise DataInvalid(
                 "a shard without samples is not written",
-                where=source.name,
+                where=path.name,
                 fix="leave out recordings without a valid frame",
             )
-    return {"kind": source.kind, "version": SCHEMA_VERSION, **contents.summary()}
+    return {"kind": kind, "version": SCHEMA_VERSION, **contents.summary()}
 
 
 def _require_fitting(sample: ShardSample, scenes: Mapping[str, int]) -> None:
@@ -235,7 +245,8 @@ class _Table:
             track_times=False,
         )
         if column.unit or column.frame:
-            dataset.attrs["about"] = json.dumps({"unit": column.unit, "frame": column.frame})
+            about = json.dumps({"unit": column.unit, "frame": column.frame})
+            dataset.attrs["about"] = np.bytes_(about)
 
 
 def _append(dataset: h5py.Dataset, rows: np.ndarray) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 from torch.utils.data import Dataset
 
-from pipelines.errors import DataInvalid
 from pipelines.shards.collection import ShardCollection
-from pipelines.shards.crop import CROP_PX
+from pipelines.shards.crop import decode_crop
 from pipelines.shards.sampler import SampleKey
 from pipelines.shards.schema import ShardSample
 from sahmr.data.augment import AugmentationSettings, StoredCrop, augment_crop, sample_seed
@@ -84,26 +82,7 @@ class TrainingSamples(Dataset[TrainingSample]):
     def _crop(
         self, stored: ShardSample, seed: int | None
     ) -> tuple[UInt8[np.ndarray, "size size 3"], Float32[np.ndarray, "4"]]:
-        crop = StoredCrop(decode_crop(stored), stored.box_px)
+        crop = StoredCrop(decode_crop(stored.crop_jpeg, stored.sample_id), stored.box_px)
         if self.augmentation is None or seed is None:
             return crop.cut()
         return augment_crop(crop, self.augmentation, seed)
-
-
-def decode_crop(sample: ShardSample) -> UInt8[np.ndarray, "stored stored 3"]:
-    """The stored crop, RGB.
-
-    Raises:
-        DataInvalid: the bytes are no square picture of the crop's size, margin allowed.
-    """
-    image = cv2.imdecode(sample.crop_jpeg, cv2.IMREAD_COLOR) if len(sample.crop_jpeg) else None
-    shape: tuple[int, ...] = () if image is None else image.shape[:2]
-    if image is None or shape[0] != shape[1] or shape[0] < CROP_PX or (shape[0] - CROP_PX) % 2:
-        raise DataInvalid(
-            "the crop of a sample is no picture of the right size",
-            where=sample.sample_id,
-            expected=f"{CROP_PX} pixels square, or an even number more",
-            found=shape or "no picture",
-            fix="make the shard again",
-        )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
