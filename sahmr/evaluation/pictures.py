@@ -44,7 +44,7 @@ _SLICE_M: Final = 0.6
 """The side view shows scene points this far to either side of the body."""
 _JPEG_QUALITY: Final = 90
 
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]
 Pose = Callable[[TrainingBatch], torch.Tensor]
 
 
@@ -104,8 +104,11 @@ def worst_first(errors: Mapping[str, RowErrors], judge: str) -> Int[np.ndarray, 
 
 def one_per_recording(order: Int[np.ndarray, " samples"], recordings: Sequence[str]) -> list[int]:
     """The first of each recording in the given order, then the rest: neighbours look alike."""
-    first = list({recordings[place]: place for place in order[::-1].tolist()}.values())[::-1]
-    return [*first, *(place for place in order.tolist() if place not in set(first))]
+    first: dict[str, int] = {}
+    for place in order.tolist():
+        first.setdefault(recordings[place], place)
+    shown = list(first.values())
+    return [*shown, *(place for place in order.tolist() if place not in shown)]
 
 
 @torch.inference_mode()
