@@ -19,11 +19,12 @@ from jaxtyping import Float32
 from pipelines.config import load_settings
 from pipelines.datasets.layout import ProxLayout
 from pipelines.datasets.scenes import read_scene
-from pipelines.errors import DataInvalid, DataMissing
+from pipelines.errors import DataInvalid, DataMissing, FittingFailed
 from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.shards.schema import ShardScene
 from pipelines.shards.settings import ShardsSettings
-from pipelines.shards.truth_source import TruthSource
+from pipelines.shards.truth_source import TruthRecording, TruthSource
+from pipelines.synthetic.rooms import Room
 from pipelines.synthetic.scan import sdf_grid
 from pipelines.synthetic.scenery import prepare
 
@@ -97,14 +98,27 @@ def generated_grids(shards: Path, size: int = 256) -> SceneGrids:
     def read(scene: str) -> SdfGrid:
         if scene not in of_scene:
             raise DataMissing("no such room in the settings of the shards", where=path, found=scene)
-        made = of_scene[scene]
-        room = prepare(made.settings, made.spec, source.files).room
+        room = _made_again(of_scene[scene], source)
         values, first, last = sdf_grid(room, size)
         return SdfGrid(
             torch.from_numpy(values), torch.from_numpy(first).float(), torch.from_numpy(last).float()
         )
 
     return SceneGrids(f"exact distances of the generator's rooms on {size}³ nodes", read)
+
+
+def _made_again(made: TruthRecording, source: TruthSource) -> Room:
+    """The first room the generator does not refuse, as when the shards were made."""
+    for _ in range(source.settings.truth.max_draws):
+        try:
+            return prepare(made.settings, made.spec, source.files).room
+        except FittingFailed:
+            made = made.drawn_again()
+    raise DataInvalid(
+        "the generator refuses every draw of a room that the shards have",
+        where=made.spec.scene,
+        fix="make the shards again with this version",
+    )
 
 
 def require_same_room(grid: SdfGrid, points_world: Float32[np.ndarray, "points 3"], scene: str) -> None:
