@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("folder", type=Path, help="a set of shards, or a folder of sets")
     verb.add_argument("--quarantine", action="store_true", help="move damaged shards aside")
     verb.set_defaults(verb=_verify)
+    verb = verbs.add_parser("migrate-shards", help="carry shards over to the present schema version")
+    verb.add_argument("folder", type=Path, help="a set of shards, or a folder of sets")
+    verb.set_defaults(verb=_migrate_shards)
     return parser
 
 
@@ -207,6 +210,13 @@ def _verify(options: argparse.Namespace) -> int:
     report = verify_shards(options.folder, quarantine=options.quarantine)
     sys.stdout.write(report.to_text() + "\n")
     return EXIT_OK if report.ok else EXIT_FAILED
+
+
+def _migrate_shards(options: argparse.Namespace) -> int:
+    from pipelines.shards.migrate import migrate_shards
+
+    sys.stdout.write(f"{migrate_shards(options.folder)} shards carried over\n")
+    return EXIT_OK
 
 
 def _load(options: argparse.Namespace):  # type: ignore[no-untyped-def]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
@@ -15,6 +16,7 @@ from flows.runner import build_task_runner
 from pipelines.errors import FittingFailed
 from pipelines.metrics.summary import read_table
 from pipelines.metrics.tables import print_table
+from pipelines.progress.events import watched
 from pipelines.pseudo_gt.data import DataSource, data_source, list_recordings, prepare_recording
 from pipelines.pseudo_gt.fit import fit_recording
 from pipelines.pseudo_gt.measure import measure_recording, write_table
@@ -27,9 +29,14 @@ _log = logging.getLogger(__name__)
 @task(name="fit-recording", task_run_name="fit {recording}", cache_policy=NO_CACHE)
 def fit_and_measure(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
     """All rows of the table for one recording, then their metrics and pictures."""
-    prepare_recording(settings, data, recording)
-    fit_recording(settings, data, recording)
-    return measure_recording(settings, data, recording)
+    log = partial(watched, settings.run_dir, recording=recording)
+    results = settings.run_dir / "recordings" / recording
+    with log("data"):
+        prepare_recording(settings, data, recording)
+    with log("fit", results=results):
+        fit_recording(settings, data, recording)
+    with log("metrics", results=results):
+        return measure_recording(settings, data, recording)
 
 
 @flow(name="pseudo-gt")
@@ -62,7 +69,8 @@ def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
     flow_run = pseudo_gt.with_options(task_runner=build_task_runner(settings.runner))
     failure = None
     try:
-        flow_run(settings)
+        with watched(settings.run_dir, "run"):
+            flow_run(settings)
     except FittingFailed as error:
         failure = error
     if table_path.is_file():

@@ -71,6 +71,18 @@ def write_report(settings: ReportSettings, recordings: Sequence[str]) -> Path:
         run.settings, tuple(n for n in run.recordings if n in set(recordings)), run.unmeasured
     )
     report = _Report(settings, run)
+    templates = page_templates()
+    context = report.context()
+    page = templates.get_template("report.html.j2").render(context)
+    write_text(settings.folder / PAGE, page)
+    write_text(settings.folder / MARKDOWN, templates.get_template("report.md.j2").render(context))
+    size_mb = len(page.encode()) / 1e6
+    _log.info("report: %s (%.1f MB)", settings.folder / PAGE, size_mb)
+    return settings.folder / PAGE
+
+
+def page_templates() -> Environment:
+    """The templates; whatever they put into HTML is escaped, and a missing value is an error."""
     environment = Environment(
         loader=PackageLoader("pipelines.report"),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -79,13 +91,7 @@ def write_report(settings: ReportSettings, recordings: Sequence[str]) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _markdown_cell
-    context = report.context()
-    page = environment.get_template("report.html.j2").render(context)
-    write_text(settings.folder / PAGE, page)
-    write_text(settings.folder / MARKDOWN, environment.get_template("report.md.j2").render(context))
-    size_mb = len(page.encode()) / 1e6
-    _log.info("report: %s (%.1f MB)", settings.folder / PAGE, size_mb)
-    return settings.folder / PAGE
+    return environment
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _sample(
 def _legend(room: PictureRoom) -> Float[np.ndarray, "rows columns 3"]:
     """Colour patches with their meaning."""
     panel = np.full((room.panel_px, room.panel_px, 3), 255, dtype=np.uint8)
-    shallow, deep = (penetration_colors(np.array([d]), (0, 0, 0))[0] for d in (-0.001, -1.0))
+    shallow, deep = (penetration_colors(np.array([d]), CONTACT_COLOR)[0] for d in (-0.001, -1.0))
     touch = f"touches: up to {100 * room.contact_m:g} cm outside the scene"
     entries = (
         (CONTACT_COLOR, touch),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8, Int16
+from jaxtyping import Bool, Float, Int, Int8, Int16, Shaped
 
 from pipelines.artifacts import read_npz, write_npz
 from pipelines.errors import BackendMissing
@@ -131,7 +131,7 @@ def packed_scene(mesh: LightMesh, settings: ViewSettings) -> dict[str, str]:
     }
 
 
-def pack(array: Float[np.ndarray, "..."] | Int[np.ndarray, "..."]) -> str:
+def pack(array: Shaped[np.ndarray, "..."]) -> str:
     """Little-endian bytes, gzip, base64; equal arrays give equal text."""
     little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<")))
     return base64.b64encode(gzip.compress(little.tobytes(), 9, mtime=0)).decode()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipelines.artifacts import StageKey, write_marker
+from pipelines.errors import DataInvalid
+from pipelines.progress.events import EVENTS, append_event, read_events, watched
+
+
+def test_events_come_back_in_order(tmp_path: Path) -> None:
+    append_event(tmp_path / "run", "started", "fit", "Room_00001_01", pid=7)
+    append_event(tmp_path / "run", "failed", "fit", "Room_00001_01", reason="line one\nline two")
+    first, second = read_events(tmp_path / "run")
+    assert (first.kind, first.what, first.recording, first.details) == (
+        "started",
+        "fit",
+        "Room_00001_01",
+        {"pid": 7},
+    )
+    assert second.details["reason"] == "line one\nline two"
+    assert first.time <= second.time
+
+
+def test_a_line_cut_by_a_crash_is_skipped(tmp_path: Path) -> None:
+    append_event(tmp_path, "started", "run")
+    with (tmp_path / EVENTS).open("a") as stream:
+        stream.write('{"time": "2026')
+    assert [event.what for event in read_events(tmp_path)] == ["run"]
+
+
+def test_many_writers_lose_no_line(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: append_event(tmp_path, "finished", "fit", f"R{n}", n=n), range(200)))
+    assert {event.details["n"] for event in read_events(tmp_path)} == set(range(200))
+
+
+def test_a_folder_without_a_log_has_no_events(tmp_path: Path) -> None:
+    assert read_events(tmp_path) == []
+
+
+def test_work_is_watched_to_its_end(tmp_path: Path) -> None:
+    results = tmp_path / "recordings" / "R"
+    key = StageKey("humor", "s", {}, "c")
+    write_marker(results, StageKey("old", "s", {}, "c"), [])
+    with watched(tmp_path, "fit", "R", results):
+        write_marker(results, key, [])
+    started, finished = read_events(tmp_path)
+    assert (started.kind, finished.kind) == ("started", "finished")
+    assert finished.details["stages"] == ["humor"]
+    assert finished.details["wall_s"] >= 0
+
+
+def test_a_failure_is_logged_with_its_reason_and_raised(tmp_path: Path) -> None:
+    with pytest.raises(DataInvalid), watched(tmp_path, "fit", "R"):
+        raise DataInvalid("keypoints are mirrored")
+    assert read_events(tmp_path)[-1].details == {"reason": "DataInvalid: keypoints are mirrored"}
+
+
+def test_a_log_that_cannot_be_written_stops_no_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with watched(tmp_path / "file", "fit"):
+        done = True
+    assert done
