@@ -203,7 +203,7 @@ def _require_schema(file: h5py.File, path: Path) -> None:
             where=path,
             expected=SCHEMA_VERSION,
             found=version,
-            fix=f"{_AGAIN}, or use the release of this program that wrote it",
+            fix=f"`python -m flows migrate-shards <folder>`, or {_AGAIN}",
         )
     _kind(file, path)
     tables: tuple[tuple[str, type[Record]], ...] = ((SAMPLES, ShardSample), (SCENES, ShardScene))

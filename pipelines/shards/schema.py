@@ -18,8 +18,8 @@ from jaxtyping import Float32, Float64, Int32, UInt8
 from pipelines.errors import DataInvalid
 
 SCHEMA_NAME: Final = "prox-humor-gt training shard"
-SCHEMA_VERSION: Final = 1
-"""Raised with every change of a name, dtype, shape, unit, frame or meaning."""
+SCHEMA_VERSION: Final = 2
+"""Raised with every change of a name, dtype, shape, unit, frame or meaning, with a step in `migrate`."""
 SAMPLES: Final = "samples"
 SCENES: Final = "scenes"
 OFFSETS: Final = "_offsets"

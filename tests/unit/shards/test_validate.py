@@ -93,7 +93,7 @@ def test_a_shard_without_manifest_or_a_manifest_without_shard(shard):
 
 
 def _version(file):
-    file.attrs["version"] = 2
+    file.attrs["version"] = 1
 
 
 def _name(file):
@@ -144,7 +144,10 @@ def _virtual(file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_version, r"shard of another schema version[\s\S]*expected: 1[\s\S]*found: 2"),
+        (
+            _version,
+            r"shard of another schema version[\s\S]*expected: 2[\s\S]*found: 1[\s\S]*migrate-shards",
+        ),
         (_name, "not a training shard"),
         (_lost_column, "betas is missing or lies outside the shard"),
         (_lost_table, "shard has no table scenes"),
