@@ -19,7 +19,7 @@ from pipelines.fitting.result import read_fit
 from pipelines.metrics.evaluate import TRUTH
 from pipelines.pseudo_gt.fit import RecordingJob
 from pipelines.records import BodyTrack, FittedSequence, SyntheticTruth
-from pipelines.report.measures import FrameMeasures, measure_frames, write_measures
+from pipelines.report.measures import FrameMeasures, measure_frames, read_measures, write_measures
 from pipelines.report.meshes import CoarseBody, coarse_body
 from pipelines.report.pictures import PictureRoom, draw_frame, write_jpeg
 from pipelines.report.run import FinishedRun
@@ -88,7 +88,9 @@ class _RecordingWork:
             self.run.settings.metrics,
             self.settings.measure.contact_m,
         )
-        files = [write_measures(self.folder / MEASURES, measures), *self._draw(measures)]
+        stored = write_measures(self.folder / MEASURES, measures)
+        # As stored, in single precision, so that the page finds the same worst frames.
+        files = [stored, *self._draw(read_measures(stored))]
         shown = {name: tracks[name] for name in self._shown}
         view = view_bodies(
             shown, self.job.observations, self.job.scene, self._coarse, self.settings.view
