@@ -6,10 +6,13 @@ import logging
 from itertools import zip_longest
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.artifacts import code_version, hash_file
 from pipelines.config import Settings
+from pipelines.pseudo_gt.data import data_source, list_recordings
+from pipelines.pseudo_gt.fit import RecordingJob
+from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.quality.calibration import CalibrationSettings, calibrate
 from pipelines.quality.corpus import FIT_CODE, prepare_job, recordings_of
 from pipelines.quality.error_model import ErrorModel, write_error_model
@@ -30,9 +33,17 @@ class CalibrateQualitySettings(Settings):
     """Recordings, fits and the report go below it; finished ones are not made again."""
     model: Path = Field(default=SHIPPED_MODEL)
     """Where the error model goes; the default replaces the shipped one."""
+    finished_run: PseudoGtSettings | None = None
+    """A finished run on synthetic data (`make pseudo-gt`): its recordings are calibrated on, too."""
     observables: ObservableSettings = ObservableSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _truth_is_known(self) -> CalibrateQualitySettings:
+        if self.finished_run is not None and self.finished_run.prox.root is not None:
+            raise ValueError("finished_run is of recordings without truth; name a run of a preset")
+        return self
 
 
 def calibrate_quality(settings: CalibrateQualitySettings) -> str:
@@ -70,7 +81,16 @@ def _known_files(settings: CalibrateQualitySettings) -> dict[SetName, list[Path]
         job = prepare_job(settings.out_dir, name, recording)
         files[name].append(measure_known(job, settings.observables))
         _log.info("%d of %d recordings done", done + 1, len(todo))
+    if settings.finished_run is not None:
+        files["calibration"] += _finished(settings.finished_run, settings.observables)
     return files
+
+
+def _finished(run: PseudoGtSettings, observables: ObservableSettings) -> list[Path]:
+    """Measure the recordings of a run."""
+    data = data_source(run)
+    names = list_recordings(run, data)
+    return [measure_known(RecordingJob(run, data, name), observables) for name in names]
 
 
 def _ablate(

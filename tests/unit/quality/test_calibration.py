@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -123,6 +124,13 @@ def test_the_report_is_written_beside_the_model(tmp_path: Path) -> None:
     for line in ("AUROC for V2V above 50 mm", "without depth", "agreement alone", "`telling_mm`"):
         assert line in text
     assert read_error_model(settings.model, OBSERVABLES).provenance["note"] == "test"
+
+
+def test_a_run_without_truth_calibrates_nothing() -> None:
+    run = {"prox": {"root": "somewhere"}}
+    with pytest.raises(ValidationError, match="recordings without truth"):
+        CalibrateQualitySettings.model_validate({"finished_run": run})
+    assert CalibrateQualitySettings.model_validate({"finished_run": {"preset": "benchmark"}})
 
 
 def test_the_two_sets_share_no_room_no_seed_and_no_subject() -> None:

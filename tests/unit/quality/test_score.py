@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +99,7 @@ def test_what_is_not_a_quality_file_is_refused(tmp_path: Path) -> None:
     write_npz(path, {name: value for name, value in arrays.items() if name != "weight"})
     with pytest.raises(DataInvalid, match="incomplete"):
         read_quality(path)
-    write_quality(path, replace(_scores(), weight=np.ones(3)))
+    write_quality(path, _scores())
+    write_npz(path, read_npz(path) | {"reject_reason": np.array([""])})
     with pytest.raises(DataInvalid, match="differ in length"):
         read_quality(path)
