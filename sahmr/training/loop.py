@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -71,7 +71,8 @@ class Job:
     """Goes into the header of the weights."""
     tensorboard: bool = False
     restart: bool = False
-    clock: Any = time.perf_counter
+    clock: Callable[[], float] = time.perf_counter
+    """Of the times in the log."""
 
 
 class Training:
@@ -143,12 +144,29 @@ class Training:
             log.close()
         return self.progress
 
+    def time_steps(self, count: int) -> dict[str, float]:
+        """Mean seconds of a step by part, and of the whole, after one step to warm up; trains on."""
+        batches, began = self._batches(), 0.0
+        self.task.train()
+        for step in range(count + 1):
+            if step == 1:
+                self.watch.read_and_clear()
+                began = self.job.clock()
+            with self.watch("load"):
+                batch, truth = next(batches)
+            self.step(batch, truth)
+            self.progress.step += 1
+        seconds = {part: total / count for part, total in self.watch.read_and_clear().items()}
+        return {**seconds, "whole": (self.job.clock() - began) / count}
+
     def step(self, batch: TrainingBatch, truth: SampleTargets) -> dict[str, Tensor]:
-        """One step of the optimiser; returns the means of the terms, and the loss."""
+        """One step of the optimiser; returns the means of the terms, and the loss; nothing if left out."""
         job, settings = self.job, self.settings
         device = job.ranks.device
         with self.watch("load"):
             batch, truth = batch.to(device), to_device(truth, device)
+        if self._somebody_is_blind(batch):
+            return {}
         generator = self._seed_step()
         buffers = BufferGuard(self.task.network) if job.non_finite == "skip" else None
         for group in self.optimiser.param_groups:
@@ -239,6 +257,18 @@ class Training:
         wrong = (~loss.detach().isfinite()).double()
         return float(self.job.ranks.sum(wrong)) == 0
 
+    def _somebody_is_blind(self, batch: TrainingBatch) -> bool:
+        """Whether a process sees no scene point: the others would wait for its batch norms of voxels."""
+        ranks = self.job.ranks
+        if ranks.count == 1:
+            return False
+        blind = torch.tensor(float(len(batch.scene.batch) == 0), device=ranks.device)
+        if float(ranks.sum(blind)) == 0:
+            return False
+        self.progress.skipped += 1
+        logger.warning("step %d left out: a process sees no scene point", self.progress.step + 1)
+        return True
+
     def _batches(self) -> Iterator[tuple[TrainingBatch, SampleTargets]]:
         job = self.job
         batches = loader(job.data.train, self.sampler, self.batch_size, job.supervision, job.workers)
@@ -271,6 +301,8 @@ class Training:
             self.save()
 
     def _log(self, log: TrainingLog | None, found: Mapping[str, Tensor], bar: tqdm[Any]) -> None:
+        if not found:  # left out
+            return
         values = {name: float(value) for name, value in found.items()}
         bar.set_postfix(loss=f"{values['loss']:.3g}")
         if log is None:

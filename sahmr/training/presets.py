@@ -41,6 +41,7 @@ _PACE: Final = {
     "decay_factor": 0.02,
     "warm_up_steps": 30,
     "clip_value": 0.5,
+    "validate_every": 150,
 }
 
 PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {

@@ -11,7 +11,8 @@ it. The baseline gets the same data and, in the presets, the same number of step
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,6 +130,30 @@ def _train(
         marker_path(folder, stage).unlink(missing_ok=True)
         write_text(folder / SETTINGS_FILE, settings_yaml(settings))
     ranks.wait()
+    training = open_training(settings, stage, data, files, identity, ranks)
+    progress = training.run()
+    if ranks.is_first:
+        card = model_card(training.task.network, training.job, progress, training.total)
+        write_text(folder / CARD_FILE, card)
+        files_made = [
+            folder / name for name in (BEST, LAST, STATE_FILE, LOG_FILE, CARD_FILE, SETTINGS_FILE)
+        ]
+        summary = {"best_step": progress.best_step, "monitors": progress.best_monitors}
+        write_marker(folder, key, files_made, summary)
+    ranks.wait()
+    logger.info("%s: %d steps in %.0f s", stage, progress.step, progress.seconds)
+
+
+def open_training(
+    settings: TrainingSettings,
+    stage: StageName,
+    data: TrainingData,
+    files: BodyFiles,
+    identity: Mapping[str, str],
+    ranks: Ranks,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Training:
+    """A stage at its start, or where its last checkpoint left it."""
     supervision = _supervision(settings, stage, files)
     torch.manual_seed(settings.seed)
     task = _build(settings, stage, supervision, files)
@@ -143,7 +168,7 @@ def _train(
     }
     job = Job(
         name=stage,
-        folder=folder,
+        folder=stage_folder(settings, stage),
         settings=settings.stage(stage),
         data=data,
         supervision=supervision,
@@ -155,18 +180,9 @@ def _train(
         provenance=provenance,
         tensorboard=settings.tensorboard,
         restart=settings.restart,
+        clock=clock,
     )
-    training = Training(task, job)
-    progress = training.run()
-    if ranks.is_first:
-        write_text(folder / CARD_FILE, model_card(task.network, job, progress, training.total))
-        files_made = [
-            folder / name for name in (BEST, LAST, STATE_FILE, LOG_FILE, CARD_FILE, SETTINGS_FILE)
-        ]
-        summary = {"best_step": progress.best_step, "monitors": progress.best_monitors}
-        write_marker(folder, key, files_made, summary)
-    ranks.wait()
-    logger.info("%s: %d steps in %.0f s", stage, progress.step, progress.seconds)
+    return Training(task, job)
 
 
 def _build(
