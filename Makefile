@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look verify train evaluate ablation report status synthesise doctor compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation report plan status synthesise doctor compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ shards: setup ## write training shards of the last run (or of true bodies: CONFI
 look: setup ## draw samples of shards: a contact sheet, one sample in 3D: make look SET="shards=... order=worst"
 	$(RUN) look $(OPTIONS)
 
+export-shards: setup ## shards as AMASS npz, PROXD pickles or SA-HMR's files: make export-shards SET="to=amass shards=..."
+	$(RUN) export-shards $(OPTIONS)
+
 verify: setup ## check every byte of shards: make verify SHARDS=outputs/shards [QUARANTINE=1]
 	$(RUN) verify $(or $(SHARDS),outputs/shards) $(if $(QUARANTINE),--quarantine)
 
@@ -44,6 +47,9 @@ report: setup ## one page about a finished run: make report SET="run=outputs/pse
 
 ablation: setup ## train and measure contact categories, quality weights, fits against true bodies
 	$(RUN) ablation $(OPTIONS)
+
+plan: setup ## what pseudo-gt would run with these settings, why, and what it will take
+	$(RUN) plan $(OPTIONS)
 
 status: setup ## how far a run is: stages done, last events, failures
 	$(RUN) status $(OPTIONS)

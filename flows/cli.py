@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
         ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
+        ("plan", _plan, "say what pseudo-gt would run, why, and what it will take"),
         ("status", _status, "how far a run is: stages done, last events, failures"),
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("doctor", _doctor, "say what is present, missing or broken"),
@@ -50,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
         ("calibrate-quality", _calibrate_quality, "make the shipped error model of the scores again"),
         ("train", _train, "train SA-HMR and METRO on shards; goes on where it stopped"),
         ("evaluate", _evaluate, "measure trained networks on held-out shards, in the paper's table"),
+        (
+            "export-shards",
+            _export_shards,
+            "shards as AMASS npz, PROXD pickles or SA-HMR's files: to=amass",
+        ),
         ("look", _look, "draw samples of shards: a contact sheet, and one sample in 3D"),
         ("ablation", _ablation, "train and measure contact categories, quality weights, true bodies"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
@@ -97,6 +103,14 @@ def _report(options: argparse.Namespace) -> int:
     return EXIT_OK if run_report(settings) else EXIT_FAILED
 
 
+def _plan(options: argparse.Namespace) -> int:
+    from pipelines.progress.plan import plan_run
+    from pipelines.progress.plan_text import print_plan
+
+    print_plan(plan_run(_load(options)))
+    return EXIT_OK
+
+
 def _status(options: argparse.Namespace) -> int:
     from pipelines.progress.status import run_status
     from pipelines.progress.status_text import print_status
@@ -133,6 +147,15 @@ def _train_priors(options: argparse.Namespace) -> int:
 
     settings = load_settings(PriorTrainingSettings, options.config, options.overrides)
     sys.stdout.write(f"{train_shipped_priors(settings)}\n")
+    return EXIT_OK
+
+
+def _export_shards(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.shards.exports.run import ExportShardsSettings, export_shards
+
+    settings = load_settings(ExportShardsSettings, options.config, options.overrides)
+    sys.stdout.write(f"{export_shards(settings)}\n")
     return EXIT_OK
 
 
