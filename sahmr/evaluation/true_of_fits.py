@@ -6,14 +6,14 @@ Images, crops, boxes and scenes stay; bodies and contact are the truth's. Only f
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 
 from pipelines.artifacts import hash_file
 from pipelines.bodies.files import BodyFiles, resolve_body_files
@@ -106,37 +106,32 @@ def _samples(
         if sample.frame not in truth.frame_names:
             raise DataInvalid("a frame of the shard is not in the truth", where=sample.sample_id)
         row = truth.frame_names.index(sample.frame)
-        own = SmplhParameters(
-            betas=parameters.betas[row],
-            global_orient=parameters.global_orient[row],
-            body_pose=parameters.body_pose[row],
-            transl=parameters.transl[row],
-        )
+        own = {field.name: getattr(parameters, field.name)[row] for field in fields(SmplhParameters)}
         yield _with_body(sample, own, reader, files, table, radius_m)
 
 
 @torch.no_grad()
 def _with_body(
     sample: ShardSample,
-    own: SmplhParameters,
+    own: Mapping[str, Float32[np.ndarray, " _"]],
     reader: ShardReader,
     files: BodyFiles,
     table: Int[np.ndarray, "6890"],
     radius_m: float,
 ) -> ShardSample:
     model = load_smplh(files, sample.gender, NUM_BETAS)  # type: ignore[arg-type]
-    arrays = (own.betas, own.global_orient, own.body_pose, own.transl)
-    vertices = model(*(torch.from_numpy(array)[None] for array in arrays)).vertices[0].double().numpy()
+    posed = model(**{name: torch.from_numpy(array)[None] for name, array in own.items()})
+    vertices = posed.vertices[0].double().numpy()
     world = transform_points(sample.T_world_from_camera, vertices)
     points = reader.scene(sample.scene).points_world
     of_points = label_points(points, world[table > 0], table[table > 0], radius_m)
     rows = np.flatnonzero(of_points)
     return replace(
         sample,
-        betas=own.betas,
-        global_orient=own.global_orient,
-        body_pose=own.body_pose,
-        transl=own.transl,
+        betas=own["betas"],
+        global_orient=own["global_orient"],
+        body_pose=own["body_pose"],
+        transl=own["transl"],
         vertex_category=label_vertices(world, table, points, radius_m).astype(np.uint8),
         contact_rows=rows.astype(np.int32),
         contact_category=of_points[rows].astype(np.uint8),
