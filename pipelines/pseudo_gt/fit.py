@@ -105,15 +105,33 @@ def baseline_name(job: RecordingJob) -> str:
     return "proxd" if job.dataset.has_released_fit(job.recording) else "prox_style"
 
 
-def _run_baseline(job: RecordingJob) -> bool:
-    settings = job.settings
-    reader = settings.prox.content_hash()
+def baseline_key(job: RecordingJob) -> StageKey:
+    """What the baseline is made from."""
+    reader = job.settings.prox.content_hash()
     if baseline_name(job) == "proxd":
-        key = job.key("baseline", reader, _SHARED_CODE)
+        return job.key("baseline", reader, _SHARED_CODE)
+    hashes = job.settings.baseline.content_hash() + reader
+    return job.key("baseline", hashes, _BASELINE_CODE, **job.prior_inputs("pose"))
+
+
+def humor_key(job: RecordingJob) -> StageKey:
+    """What the HuMoR fits are made from."""
+    hashes = job.settings.humor.content_hash() + job.settings.prox.content_hash()
+    return job.key("humor", hashes, _HUMOR_CODE, **job.prior_inputs(*job.priors.provenance))
+
+
+def export_key(job: RecordingJob) -> StageKey:
+    """What the exports are made from; the HuMoR fits must be there."""
+    source = job.fit_path(rows_of(job.settings.humor)[-1])
+    inputs = {"fit": hash_file(source), **{k: v for k, v in job.inputs.items() if k.startswith("SMPL")}}
+    code = code_version(*_SHARED_CODE, "pipelines/pseudo_gt/fit", "pipelines/pseudo_gt/result")
+    return StageKey("export", job.settings.export.content_hash(), inputs, code)
+
+
+def _run_baseline(job: RecordingJob) -> bool:
+    key = baseline_key(job)
+    if baseline_name(job) == "proxd":
         return run_stage(job.folder, key, lambda: _read_released(job))
-    key = job.key(
-        "baseline", settings.baseline.content_hash() + reader, _BASELINE_CODE, **job.prior_inputs("pose")
-    )
     return run_stage(job.folder, key, lambda: _fit_baseline(job, key))
 
 
@@ -143,9 +161,7 @@ def _fit_baseline(job: RecordingJob, key: StageKey) -> tuple[list[Path], Mapping
 
 
 def _run_humor(job: RecordingJob) -> bool:
-    settings = job.settings
-    hashes = settings.humor.content_hash() + settings.prox.content_hash()
-    key = job.key("humor", hashes, _HUMOR_CODE, **job.prior_inputs(*job.priors.provenance))
+    settings, key = job.settings, humor_key(job)
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"
@@ -158,14 +174,11 @@ def _run_humor(job: RecordingJob) -> bool:
 
 
 def _run_export(job: RecordingJob) -> bool:
-    source = job.fit_path(rows_of(job.settings.humor)[-1])
-    inputs = {"fit": hash_file(source), **{k: v for k, v in job.inputs.items() if k.startswith("SMPL")}}
-    code = code_version(*_SHARED_CODE, "pipelines/pseudo_gt/fit", "pipelines/pseudo_gt/result")
-    key = StageKey("export", job.settings.export.content_hash(), inputs, code)
+    source, key = job.fit_path(rows_of(job.settings.humor)[-1]), export_key(job)
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         fitted = read_fit(source)
-        provenance = {"settings": job.settings.humor.model_dump(mode="json"), "made_from": inputs}
+        provenance = {"settings": job.settings.humor.model_dump(mode="json"), "made_from": key.inputs}
         result = build_result(fitted, job.files, provenance, with_smplx=job.settings.export.smplx)
         files = [write_result(job.folder / "pseudo_gt.npz", result)]
         if result.smplx is not None:

@@ -43,14 +43,22 @@ _METRICS_CODE = (
 def measure_recording(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
     """Bring metrics and pictures of one fitted recording up to date; returns the metrics file."""
     job = RecordingJob(settings, data, recording)
-    rows = (baseline_name(job), *rows_of(settings.humor))
-    inputs = {row: hash_file(job.fit_path(row)) for row in rows}
-    if data.truth_root is not None:
-        inputs["truth"] = hash_file(truth_path(data.truth_root, recording))
-    hashes = settings.metrics.content_hash() + settings.pictures.content_hash()
-    key = StageKey("metrics", hashes, {**job.inputs, **inputs}, code_version(*_METRICS_CODE))
+    rows, key = _rows(job), metrics_key(job)
     run_stage(job.folder, key, lambda: _measure(job, rows))
     return job.folder / "metrics.json"
+
+
+def metrics_key(job: RecordingJob) -> StageKey:
+    """What the metrics are made from; all fits must be there."""
+    inputs = {row: hash_file(job.fit_path(row)) for row in _rows(job)}
+    if job.data.truth_root is not None:
+        inputs["truth"] = hash_file(truth_path(job.data.truth_root, job.recording))
+    hashes = job.settings.metrics.content_hash() + job.settings.pictures.content_hash()
+    return StageKey("metrics", hashes, {**job.inputs, **inputs}, code_version(*_METRICS_CODE))
+
+
+def _rows(job: RecordingJob) -> tuple[str, ...]:
+    return (baseline_name(job), *rows_of(job.settings.humor))
 
 
 def _measure(job: RecordingJob, rows: Sequence[str]) -> tuple[list[Path], Mapping[str, Any]]:

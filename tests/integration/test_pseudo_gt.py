@@ -23,6 +23,7 @@ from pipelines.bodies.model import load_smplx
 from pipelines.config import load_settings
 from pipelines.datasets.proxd import read_proxd
 from pipelines.metrics.summary import MetricsTable
+from pipelines.progress.plan import plan_run
 from pipelines.pseudo_gt.data import data_source, list_recordings, prepare_recording
 from pipelines.pseudo_gt.fit import RecordingJob, fit_recording
 from pipelines.pseudo_gt.measure import measure_recording, write_table
@@ -104,6 +105,17 @@ def test_a_second_run_changes_nothing(settings: PseudoGtSettings, table: Metrics
     run(settings)
     assert {path: path.stat().st_mtime_ns for path in settings.run_dir.rglob("*.npz")} == before
     assert (settings.run_dir / "metrics.json").read_bytes() == written
+
+
+def test_the_plan_agrees_with_the_run(settings: PseudoGtSettings, table: MetricsTable) -> None:
+    assert plan_run(settings).open == []
+
+    def why(override: str) -> dict[str, str | None]:
+        stages = plan_run(tiny(settings.out_dir, override)).open
+        return {stage.stage: stage.why for stage in stages}
+
+    assert why("metrics.smell_test_px=199") == {"metrics": "settings changed"}
+    assert why("export.smplx=false") == {"export": "settings changed"}
 
 
 def test_a_damaged_result_is_made_again(job: RecordingJob) -> None:
