@@ -37,14 +37,15 @@ def validate_shard(path: Path) -> tuple[ShardProblem, ...]:
     and a file that does not open with all that its manifest lists.
     """
     marker = read_marker(path.parent, path.stem)
-    problems = _compare_with_manifest(path, marker)
+    problems = compare_with_manifest(path, marker)
     names = list(marker.summary.get("samples", ())) if marker is not None else []
     if not path.is_file():
         return (*problems, *(ShardProblem("lost with its file", name) for name in names))
     try:
         file = open_shard(path)
     except PipelineError as error:
-        lost = (ShardProblem("lost with its file, which cannot be opened", name) for name in names)
+        hurt = names if problems else []  # else it is what was written, of another version maybe
+        lost = (ShardProblem("lost with its file, which cannot be opened", name) for name in hurt)
         return (*problems, ShardProblem(str(error)), *lost)
     with file:
         if problems:
@@ -91,7 +92,8 @@ def quarantine_shard(path: Path) -> Path:
     return aside
 
 
-def _compare_with_manifest(path: Path, marker: DoneMarker | None) -> list[ShardProblem]:
+def compare_with_manifest(path: Path, marker: DoneMarker | None) -> list[ShardProblem]:
+    """What the file's bytes alone tell; empty if they are those that were written."""
     if marker is None:
         return [ShardProblem("no manifest, or one that cannot be read")]
     if path.name not in marker.files:

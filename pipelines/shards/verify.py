@@ -40,7 +40,7 @@ class VerifyReport:
         good = len(self.problems) - len(bad)
         lines = [f"{good} of {len(self.problems)} files are whole, {self.num_samples} samples"]
         for path, found in bad.items():
-            lines.append(f"DAMAGED {path}")
+            lines.append(f"WRONG {path}")
             lines += [f"    {problem.what}" for problem in found if problem.sample is None]
             hurt = [problem for problem in found if problem.sample is not None]
             lines += [f"    {problem.sample}: {problem.what}" for problem in hurt[:_NAMED]]
@@ -48,7 +48,7 @@ class VerifyReport:
                 lines.append(f"    and {len(hurt) - _NAMED} more samples")
         lines += [f"moved to {path}" for path in self.quarantined]
         if bad:
-            lines.append("make the shards again: whole ones are kept, the others are written anew")
+            lines.append("to mend: make the shards again; whole ones are kept, the others written anew")
         return "\n".join(lines)
 
 
@@ -60,7 +60,8 @@ def verify_shards(folder: Path, *, quarantine: bool = False) -> VerifyReport:
 
     Args:
         folder: one set of shards, or a folder of sets.
-        quarantine: move damaged shards and their manifests into a folder of that name beside them.
+        quarantine: move damaged shards and their manifests into a folder of that name beside them. A shard
+            that is what was written, but of another schema version, stays.
 
     Raises:
         DataMissing: there is no shard.
@@ -74,7 +75,7 @@ def verify_shards(folder: Path, *, quarantine: bool = False) -> VerifyReport:
             problems[path] = validate_shard(path)
             if not problems[path] and marker is not None:
                 num_samples += int(marker.summary["num_samples"])
-            elif quarantine:
+            elif quarantine and _changed(path, marker.files.get(path.name, "") if marker else ""):
                 moved.append(quarantine_shard(path))
         else:
             problems |= _other_files(own, name)

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float, Float64, Int, UInt8
+from trimesh.exchange.ply import export_ply
 
 from pipelines.artifacts import write_bytes, write_text
 from pipelines.bodies.files import BodyFiles
@@ -60,8 +61,8 @@ def export_sahmr_support(collection: ShardCollection, files: BodyFiles, out_dir:
             meta = _meta(sequence, sample, camera)
             image = split / "image" / f"{meta['img_key']}.png"
             write_bytes(image, _crop_png(sample))
-            mesh = trimesh.Trimesh(meshes[row], faces, process=False)
-            write_bytes(split / "gt_smplx_mesh" / f"{meta['img_key']}.ply", mesh.export(file_type="ply"))
+            mesh = export_ply(trimesh.Trimesh(meshes[row], faces, process=False))
+            write_bytes(split / "gt_smplx_mesh" / f"{meta['img_key']}.ply", mesh)
             bits = np.packbits(sample.vertex_category > 0)
             write_bytes(split / "contact" / meta["contact_file"].split("/", 1)[1], _npy(bits))
             write_bytes(out_dir / meta["body_file"], _dumps(_body(world, row)))
