@@ -38,7 +38,7 @@ from sahmr.evaluation.pictures import save_pictures
 from sahmr.evaluation.report import markdown
 from sahmr.evaluation.rows import FittedRow, Row, TrueRow
 from sahmr.evaluation.sample_errors import RowErrors, SampleIds, write_sample_errors
-from sahmr.evaluation.scene_distance import SceneGrids, generated_grids, prox_grids
+from sahmr.evaluation.scene_distance import SceneGrids, generated_grids, prox_grids, prox_root_of
 from sahmr.evaluation.settings import EvaluationSettings
 from sahmr.evaluation.table import Evaluation, RowDescription, evaluation_table
 
@@ -71,12 +71,12 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
     folder = shards_folder(settings)
     samples = TrainingSamples(open_side(folder, settings))
     loaded = load_rows(settings, files, device)
-    grids = scene_grids(settings, folder, samples.collection.kinds[0])
+    grids, left_out = scene_grids(settings, folder, samples.collection.kinds[0])
     rows = {DATASET_GT: _dataset_gt(settings, files), **{name: row.row for name, row in loaded.items()}}
     yardstick = _yardstick(settings, files, grids)
     places = _spread(len(samples), settings.limit)
     ids, errors = measure_rows(samples, places, rows, yardstick, settings.batch_size, device)
-    evaluation = _pool(settings, samples, loaded, ids, errors, grids, files)
+    evaluation = _pool(settings, samples, loaded, ids, errors, grids, files, left_out)
     out = settings.folder
     write_sample_errors(out / SAMPLE_ERRORS, ids, errors)
     write_text(out / REPORT, markdown(evaluation))
@@ -120,15 +120,20 @@ def open_side(folder: Path, settings: EvaluationSettings) -> ShardCollection:
         raise DataMissing("no shards in the folder", where=folder, fix="make them: `make shards`")
     if settings.split == "all":
         return ShardCollection(paths, settings.selection)
-    split = read_split(folder / SPLITS_FILE)
-    if settings.split not in split.values():
+    split, wanted = read_split(folder / SPLITS_FILE), settings.split
+    if wanted == "auto":
+        order: tuple[Split, ...] = ("test", "val", "train")
+        wanted = next((side for side in order if side in split.values()), "test")
+        if wanted != "test":
+            logger.warning("%s has no test side: measured on %s", folder, wanted)
+    if wanted not in split.values():
         raise DataInvalid(
-            f"the split has no recording on the side {settings.split}",
+            f"the split has no recording on the side {wanted}",
             where=folder / SPLITS_FILE,
             found=", ".join(sorted(set(split.values()))) or "no recording",
             fix="choose split=val, train or all, or make shards of more recordings",
         )
-    return ShardCollection(paths, settings.selection, SplitSide(settings.split, split))
+    return ShardCollection(paths, settings.selection, SplitSide(wanted, split))
 
 
 def read_split(path: Path) -> dict[str, Split]:
@@ -152,25 +157,29 @@ def read_split(path: Path) -> dict[str, Split]:
     return recordings
 
 
-def scene_grids(settings: EvaluationSettings, shards: Path, kind: str) -> SceneGrids | None:
-    """Where distance grids come from; None measures without PenE and ConFE.
+def scene_grids(
+    settings: EvaluationSettings, shards: Path, kind: str
+) -> tuple[SceneGrids | None, tuple[str, ...]]:
+    """Where distance grids come from, and a warning where PenE and ConFE must be left out.
 
     Raises:
-        DataMissing: they are asked for, and what they need is not there.
+        DataMissing: grids are asked for by name, and what they need is not there.
+        DataInvalid: they do not belong to these shards.
     """
     source = settings.grids
+    if source == "none":
+        return None, ()
     if source == "auto":
         source = "generated" if kind == "truth" else "prox"
-    if source == "none":
-        return None
-    if source == "generated":
-        return generated_grids(shards)
-    if settings.prox_root is None:
-        raise DataMissing(
-            "PenE and ConFE need the distance grids of the scenes",
-            fix="give prox_root=<PROX tree> (synthetic: <run>/data/prox), or grids=none to do without",
-        )
-    return prox_grids(settings.prox_root)
+    try:
+        if source == "generated":
+            return generated_grids(shards), ()
+        root = settings.prox_root
+        return prox_grids(prox_root_of(shards, settings.runs) if root is None else root), ()
+    except DataMissing as error:
+        if settings.grids != "auto":
+            raise
+        return None, (f"PenE and ConFE are left out: {error.what}",)
 
 
 def _yardstick(settings: EvaluationSettings, files: BodyFiles, grids: SceneGrids | None) -> Yardstick:
@@ -210,6 +219,7 @@ def _pool(
     errors: Mapping[str, RowErrors],
     grids: SceneGrids | None,
     files: BodyFiles,
+    left_out: tuple[str, ...],
 ) -> Evaluation:
     kind = samples.collection.kinds[0]
     provenance = {
@@ -227,7 +237,7 @@ def _pool(
     table = evaluation_table(
         ids, errors, provenance, "synthetic" if synthetic else "real", settings.intervals
     )
-    warnings = leaks(loaded, set(ids.scene), set(ids.subject)) + unequal_training(loaded)
+    warnings = [*left_out, *leaks(loaded, set(ids.scene), set(ids.subject)), *unequal_training(loaded)]
     for warning in (*table.warnings, *warnings):
         logger.warning("%s", warning)
     fits = settings.pseudo_gt is not None

@@ -21,6 +21,7 @@ from pipelines.datasets.layout import ProxLayout
 from pipelines.datasets.scenes import read_scene
 from pipelines.errors import DataInvalid, DataMissing, FittingFailed
 from pipelines.geometry.signed_distance import SdfGrid
+from pipelines.shards.fit_source import FitSource
 from pipelines.shards.schema import ShardScene
 from pipelines.shards.settings import ShardsSettings
 from pipelines.shards.truth_source import TruthRecording, TruthSource
@@ -70,6 +71,34 @@ def prox_grids(prox_root: Path) -> SceneGrids:
         return SdfGrid.from_scene(scan)
 
     return SceneGrids("grids of the PROX tree", read)
+
+
+def prox_root_of(shards: Path, runs: Path) -> Path:
+    """The PROX tree of the pseudo-gt run that shards of fits were made from.
+
+    Args:
+        shards: their folder; its `settings.yaml` names the run.
+        runs: where runs lie.
+
+    Raises:
+        DataMissing: the shards' settings or the run are not there.
+    """
+    path = shards / SHARD_SETTINGS
+    if not path.is_file():
+        raise DataMissing(
+            "the run these shards come from is not known: their settings are missing",
+            where=path,
+            fix="give prox_root=<PROX tree> (synthetic: <run>/data/prox)",
+        )
+    settings = load_settings(ShardsSettings, path)
+    run = runs / settings.run.name
+    if not (run / SHARD_SETTINGS).is_file():
+        raise DataMissing(
+            f"the run {settings.run.name} that these shards come from is not there",
+            where=run,
+            fix="give runs=<folder of the run's folder>, or prox_root=<PROX tree>",
+        )
+    return FitSource.open(settings.model_copy(update={"run": run})).data.prox_root
 
 
 def generated_grids(shards: Path, size: int = 256) -> SceneGrids:

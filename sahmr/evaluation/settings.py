@@ -25,8 +25,9 @@ class EvaluationSettings(Settings):
     `metro`, `sahmr_1`, `sahmr_8`, `sahmr_432`; another name makes a row of its own."""
     shards: Path | None = None
     """Folder of shards to measure on. None: the training's."""
-    split: Split | Literal["all"] = "test"
-    """Side of the folder's split."""
+    split: Split | Literal["auto", "all"] = "auto"
+    """Side of the folder's split. auto: the test side; where there is none `val`, then `train`, and the
+    table says that nothing was held out."""
     selection: SelectionSettings = SelectionSettings()
     limit: int | None = Field(None, ge=1)
     """Measure so many samples only, spread evenly; to try things out."""
@@ -35,9 +36,12 @@ class EvaluationSettings(Settings):
     reference. None: it measures how the reference itself sits in the scene."""
     grids: Literal["auto", "prox", "generated", "none"] = "auto"
     """Distance grids for PenE and ConFE: of a PROX tree, or of the generator's rooms, made again. auto:
-    `prox` for fitted and `generated` for true bodies."""
+    `prox` for fitted and `generated` for true bodies; where they are not found, PenE and ConFE are left out,
+    with a warning."""
     prox_root: Path | None = None
-    """PROX tree with the scenes' grids, for fitted bodies; a synthetic run's is `<run>/data/prox`."""
+    """PROX tree with the scenes' grids, for fitted bodies. None: that of the run the fits come from."""
+    runs: Path = Path("outputs/pseudo-gt")
+    """Where pseudo-gt runs lie; the shards say the name of theirs."""
     contact: ContactSettings = ContactSettings()
     """What counts as contact of a predicted body; as the shards' own labels."""
     placement: PlacementSettings = PlacementSettings()

@@ -106,6 +106,7 @@ def test_an_empty_side_and_a_missing_or_broken_split_are_refused(eval_shards, tm
     with pytest.raises(DataInvalid, match="no recording on the side val"):
         open_side(eval_shards, EvaluationSettings(split="val"))
     assert len(open_side(eval_shards, EvaluationSettings(split="all"))) == 6
+    assert len(open_side(eval_shards, EvaluationSettings())) == 6
     with pytest.raises(DataMissing, match="no shards"):
         open_side(tmp_path, EvaluationSettings())
     with pytest.raises(DataMissing, match="no split"):
@@ -125,14 +126,19 @@ def test_the_training_says_where_its_shards_are(tmp_path):
 
 
 def test_grids_must_be_there_and_of_the_same_room(eval_shards, eval_samples, floor):
-    with pytest.raises(DataMissing, match="prox_root"):
-        scene_grids(EvaluationSettings(), eval_shards, "fit")
+    grids, left_out = scene_grids(EvaluationSettings(), eval_shards, "fit")
+    assert grids is None
+    assert "PenE and ConFE are left out" in left_out[0]
+    with pytest.raises(DataMissing, match="run these shards come from"):
+        scene_grids(EvaluationSettings(grids="prox"), eval_shards, "fit")
     with pytest.raises(DataMissing, match="settings are missing"):
         generated_grids(eval_shards)
     (eval_shards / "settings.yaml").write_text("source: fit\n")
     try:
         with pytest.raises(DataInvalid, match="not the generator's"):
             generated_grids(eval_shards)
+        with pytest.raises(DataMissing, match="the run first-run that"):
+            scene_grids(EvaluationSettings(grids="prox", runs=eval_shards), eval_shards, "fit")
     finally:
         (eval_shards / "settings.yaml").unlink()
     points = eval_samples.collection.scene_of(0).points_world
