@@ -6,10 +6,12 @@ rows, values and squares over the processes and normalise by the joint mean and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sahmr.ops.convolution import RowBatchNorm, SparseBatchNorm
@@ -64,26 +66,43 @@ def joint_batch_norm(norm: _BatchNorm, values: Tensor) -> Tensor:
 
     Of fewer than two values per channel in all, by the running statistics, as `RowBatchNorm`.
     """
-    axes = [axis for axis in range(values.ndim) if axis != 1]
-    shape = [1, -1] + [1] * (values.ndim - 2)
-    rows = values.new_tensor([values.numel() // values.shape[1]])
-    # Around the running mean, so that squares of large values do not swallow the variance.
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.momentum is not None
-    shift = norm.running_mean.detach().clone()
-    centred = values - shift.view(shape)
-    sums = torch.cat([centred.sum(dim=axes), centred.square().sum(dim=axes), rows])
-    first, second, (count,) = all_reduce(sums).split([values.shape[1], values.shape[1], 1])
+    axes = [axis for axis in range(values.ndim) if axis != 1]
+    shape = [1, -1] + [1] * (values.ndim - 2)
+    rows = values.new_tensor([values.numel() // values.shape[1]])
+    total, count = _all_sum(torch.cat([values.sum(dim=axes), rows])).tensor_split([values.shape[1]])
     if count < 2:
-        mean, variance = norm.running_mean - shift, norm.running_var
+        mean, variance = norm.running_mean, norm.running_var
     else:
-        mean = first / count
-        variance = second / count - mean.square()
+        mean = total / count
+        # Around the mean: a difference of mean squares would lose the digits of small variances.
+        variance = _all_sum((values - mean.view(shape)).square().sum(dim=axes)) / count
         with torch.no_grad():
-            norm.running_mean.lerp_(mean + shift, norm.momentum)
+            norm.running_mean.lerp_(mean, norm.momentum)
             norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.add_(1)
     scale = norm.weight * (variance + norm.eps).rsqrt()
-    return (centred - mean.view(shape)) * scale.view(shape) + norm.bias.view(shape)
+    return (values - mean.view(shape)) * scale.view(shape) + norm.bias.view(shape)
+
+
+def _all_sum(values: Tensor) -> Tensor:
+    return _AllSum.apply(values)  # type: ignore[no-untyped-call]
+
+
+class _AllSum(torch.autograd.Function):
+    """The sum over all processes; what each passes back reaches all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total

@@ -58,7 +58,7 @@ def test_losses_by_hand(case):
     moved = replace(prediction, full=prediction.full + torch.tensor([0.3, 0.0, 0.0]))
     terms = metro_terms(moved, targets, regressor)
     assert terms["full"].tolist() == pytest.approx([0.1, 0.1], rel=1e-4)  # a mean over coordinates
-    assert terms["mesh_joints"].max() < 1e-6  # around the middle of the hips
+    assert terms["mesh_joints"].max() < 1e-4  # around the middle of the hips
     assert terms["mesh_projection"].tolist() == pytest.approx([0.3**2 / 2] * 2, rel=2e-2)
     wide = replace(prediction, joints=2 * prediction.joints)
     hips = targets.joints[:, [2, 3]].mean(dim=1, keepdim=True)

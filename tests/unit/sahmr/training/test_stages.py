@@ -127,9 +127,15 @@ def test_a_checkpoint_of_another_training_is_refused(micro, monkeypatch):
     with pytest.raises(DataInvalid, match="other data"):
         train_stage(data, "rcnet")
     train_stage(other.model_copy(update={"restart": True}), "rcnet")
-    (settings.run_dir / "rcnet" / "last.state.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(DataInvalid, match="cannot be read"):
-        train_stage(micro(rcnet={"batch_size": 2, "steps": 1}), "rcnet")
+
+
+def test_a_damaged_checkpoint_is_refused(micro):
+    settings = micro()
+    path = settings.run_dir / "rcnet" / "last.state.pt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(DataInvalid, match="training checkpoint cannot be read"):
+        train_stage(settings, "rcnet")
 
 
 def test_weights_of_another_preset_are_refused(micro):
