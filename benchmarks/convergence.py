@@ -1,0 +1,129 @@
+"""The PROX-style baseline: does its row of the table stand still when the solver may work twice as long?
+
+Every frame is fitted on its own, so every n-th frame of a preset's recordings stands for all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.table import BenchmarkTable, Cell
+from pipelines.bodies.parts import HEAD_PART, head_vertices_smplx, read_contact_parts
+from pipelines.bodies.track import pose_track, truth_track
+from pipelines.config import load_settings
+from pipelines.fitting.prox_style.baseline import METHOD, fit_prox_style
+from pipelines.fitting.prox_style.settings import ProxStyleSettings
+from pipelines.metrics.anatomy import load_anatomy
+from pipelines.metrics.evaluate import evaluate_recording
+from pipelines.metrics.summary import MetricsTable, summarise
+from pipelines.pseudo_gt.data import data_source, list_recordings, prepare_recording
+from pipelines.pseudo_gt.fit import RecordingJob
+from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.records import FittedSequence, SequenceObservations
+from pipelines.synthetic.truth import read_truth
+
+DESCRIPTION = "the PROX-style baseline at its settings and with twice the iterations"
+ROW = {
+    "pen_pooled_v1": "penetration (cm)",
+    "reproj_pooled_v1": "reprojection against detections (px)",
+    "reproj_truth_v1": "reprojection against truth (px)",
+    "v2v_v1": "V2V (mm)",
+}
+
+
+def add_options(parser: argparse._ArgumentGroup) -> None:
+    """Which frames."""
+    parser.add_argument("--preset", default="first-run", help="synthetic preset")
+    parser.add_argument("--every", type=int, default=10, help="fit every n-th frame")
+
+
+def run(options: argparse.Namespace) -> BenchmarkTable:
+    """Fit the chosen frames twice and compare the rows."""
+    settings = load_settings(
+        PseudoGtSettings, None, [f"preset={options.preset}", f"out_dir={options.out / 'data'}"]
+    )
+    data = data_source(settings)
+    once = ProxStyleSettings()
+    tables, totals = [], []
+    jobs = []
+    for recording in list_recordings(settings, data):
+        prepare_recording(settings, data, recording)
+        jobs.append(RecordingJob(settings, data, recording))
+    for chosen in (once, doubled(once)):
+        fits = [fit_some(job, options.every, chosen) for job in tqdm(jobs, unit="recording")]
+        tables.append(measure(jobs, fits))
+        totals.append(sum(float(np.nansum(fit.energies["total"])) for fit in fits))
+    rows: list[tuple[Cell, ...]] = [("energy", *totals, _change(totals))]
+    for key, label in ROW.items():
+        values = [cell.value for table in tables if (cell := table.cell(METHOD, key)) is not None]
+        rows.append((label, *values, _change(values)))
+    num_frames = sum(int(fit.valid.sum()) for fit in fits)
+    return BenchmarkTable(
+        name="convergence",
+        title=f"PROX-style baseline on {num_frames} frames of {len(jobs)} recordings ({options.preset})",
+        columns=("", "as it is", "twice the iterations", "change (%)"),
+        rows=tuple(rows),
+        notes=("Twice the steps and rounds, tolerances a tenth, so that the steps are taken.",),
+        conditions={"preset": options.preset, "every": options.every},
+    )
+
+
+def doubled(settings: ProxStyleSettings) -> ProxStyleSettings:
+    """Twice the steps and rounds, and tolerances that let them be taken."""
+    solver = settings.solver
+    changes = {
+        "iterations": 2 * solver.iterations,
+        "rounds": 2 * solver.rounds,
+        "last_rounds": 2 * solver.last_rounds,
+        "tolerance": solver.tolerance / 10,
+        "last_tolerance": solver.last_tolerance / 10,
+    }
+    return settings.model_copy(update={"solver": solver.model_copy(update=changes)})
+
+
+def fit_some(job: RecordingJob, every: int, settings: ProxStyleSettings) -> FittedSequence:
+    """The baseline of every n-th frame; the others are marked as trimmed."""
+    segments = job.dataset.body_segments()
+    parts = {**read_contact_parts(segments), HEAD_PART: head_vertices_smplx(segments)}
+    return fit_prox_style(
+        _thinned(job.observations, every), job.scene, job.files, parts, job.priors.pose, settings
+    )
+
+
+def _thinned(observations: SequenceObservations, every: int) -> SequenceObservations:
+    kept = np.arange(len(observations.status)) % every == 0
+    status = [
+        own if keep else own or "trimmed" for own, keep in zip(observations.status, kept, strict=True)
+    ]
+    return replace(observations, status=tuple(status))
+
+
+def measure(jobs: Sequence[RecordingJob], fits: Sequence[FittedSequence]) -> MetricsTable:
+    """The baseline's row over the frames that were fitted."""
+    metrics = []
+    for job, fit in zip(jobs, fits, strict=True):
+        assert job.data.truth_root is not None
+        truth = read_truth(job.data.truth_root, job.recording)
+        metrics.append(
+            evaluate_recording(
+                {METHOD: pose_track(fit, job.files)},
+                {METHOD: fit},
+                job.observations,
+                job.scene,
+                truth,
+                truth_track(truth, job.files),
+                job.settings.metrics,
+                load_anatomy(job.files),
+            )
+        )
+    settings = jobs[0].settings
+    return summarise(metrics, preset=settings.preset, settings=settings.metrics)
+
+
+def _change(values: Sequence[float]) -> float:
+    return 100 * (values[1] / values[0] - 1)
