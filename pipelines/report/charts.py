@@ -90,11 +90,9 @@ def recordings_chart(
     return _svg(figure)
 
 
-def timeline_chart(
-    measures: FrameMeasures, methods: Sequence[str], worst: Sequence[int], units: Sequence[str] = ()
-) -> str:
+def timeline_chart(measures: FrameMeasures, methods: Sequence[str], worst: Sequence[int]) -> str:
     """Error and depth over time; seams dashed, hidden joints grey, pictured frames marked."""
-    names = [n for n in (*_DISTRIBUTIONS, *units) if n in measures.methods[methods[0]]]
+    names = [n for n in _DISTRIBUTIONS if n in measures.methods[methods[0]]]
     figure = Figure(figsize=(9.5, 1.35 * len(names) + 0.5), layout="constrained")
     times = measures.time_s
     for place, name in enumerate(names):
@@ -113,7 +111,7 @@ def timeline_chart(
         axes.set_title(title, fontsize=8, loc="left", pad=2)
         axes.tick_params(labelsize=7, labelbottom=place == len(names) - 1)
         axes.grid(color="#EEEEEE", linewidth=0.6)
-    figure.axes[-1].set_xlabel("time, s", fontsize=8)
+        axes.set_xlabel("time, s" if place == len(names) - 1 else "", fontsize=8)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=7, frameon=False)
     return _svg(figure)

@@ -81,16 +81,20 @@ def target_table(table: MetricsTable) -> TextTable | None:
     targets = check_targets(table)
     if not targets:
         return None
-    words = {True: "yes", False: "NO", None: "cannot tell"}
-    rows = []
+    rows, untold = [], []
     for target in targets:
+        if target.met is None:
+            untold.append(target.text)
+            continue
         found = (
             "none left" if math.isinf(target.found) else f"{format_value(target.found)} {target.unit}"
         )
-        cells = (f"{target.wanted} {target.unit}", found, words[target.met])
-        rows.append(TextRow(target.text, tuple(TextCell(text) for text in cells), words[target.met]))
+        met = "yes" if target.met else "NO"
+        cells = (f"{target.wanted} {target.unit}", found, met)
+        rows.append(TextRow(target.text, tuple(TextCell(text) for text in cells), met))
+    note = f"This data cannot tell: {'; '.join(untold)}." if untold else ""
     header = ("result against the baseline", "wanted", "found", "met")
-    return TextTable("Targets", header, tuple(rows))
+    return TextTable("Targets", header, tuple(rows), note)
 
 
 def recording_table(run: FinishedRun, order: Sequence[str]) -> TextTable:

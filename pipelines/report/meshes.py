@@ -63,7 +63,9 @@ def thin_out_scan(scene: SceneScan, max_vertices: int) -> LightMesh:
         return np.stack(columns, axis=1) / weight
 
     return LightMesh(
-        mean(vertices), _whole_faces(labels[scene.faces]), mean(np.asarray(colors, np.float64))
+        mean(vertices),
+        _whole_faces(labels[scene.faces], keep_back_sides=True),
+        mean(np.asarray(colors, np.float64)),
     )
 
 
@@ -98,12 +100,19 @@ def coarse_body(
     place = np.full(len(vertices), -1)
     place[picked] = np.arange(len(picked))
     nearest = np.where(source >= 0, place[source], 0)
-    return CoarseBody(picked, _whole_faces(nearest[faces]), nearest)
+    return CoarseBody(picked, _whole_faces(nearest[faces], keep_back_sides=False), nearest)
 
 
-def _whole_faces(faces: Int[np.ndarray, "faces 3"]) -> Int[np.ndarray, "left 3"]:
-    """Without triangles that collapsed or are there twice."""
+def _whole_faces(
+    faces: Int[np.ndarray, "faces 3"], *, keep_back_sides: bool
+) -> Int[np.ndarray, "left 3"]:
+    """Without triangles that collapsed or are there twice.
+
+    A thin plate merges into one layer; with its back sides kept it is seen from above and below.
+    """
     a, b, c = faces.T
     faces = faces[(a != b) & (b != c) & (c != a)]
-    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    turns = (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3
+    same = np.take_along_axis(faces, turns, axis=1) if keep_back_sides else np.sort(faces, axis=1)
+    _, first = np.unique(same, axis=0, return_index=True)
     return np.asarray(faces[np.sort(first)], np.int64)

@@ -19,6 +19,7 @@ from pipelines.metrics.charts import save_headline_chart
 from pipelines.metrics.evaluate import TRUTH
 from pipelines.metrics.overlay import METHOD_COLORS
 from pipelines.metrics.tables import format_value, markdown
+from pipelines.metrics.targets import check_targets
 from pipelines.records import FittedSequence
 from pipelines.report import charts, content
 from pipelines.report.measures import FrameMeasures, read_measures
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 PAGE, MARKDOWN, HEADLINE = "report.html", "report.md", "headline.png"
 """Files of the report."""
+_STALE = "the metrics were not made from these fits; run `make pseudo-gt` again"
 _TIMELINE = (
     "Over time. Dashed: seams of fitting windows; grey: share of the joints hidden, where known; triangles: "
     "the frames pictured below."
@@ -113,7 +115,7 @@ class _Report:
             "num_frames": table.data.num_frames,
             "result": title_of(run.result),
             "summary": self.summary(),
-            "warnings": table.warnings,
+            "warnings": [*table.warnings, *(f"{name}: {_STALE}" for name in run.stale)],
             "left_out": {**table.data.left_out, **dict.fromkeys(run.unmeasured, "not measured")},
             "headline": tables[0],
             "more_tables": tables[1:],
@@ -189,28 +191,34 @@ class _Report:
                 f"{account['num_valid']:.0f} of {account['num_person_seen']:.0f} frames with the person "
                 f"seen have a valid body ({100 * account['share']:.1f} %)."
             )
+        targets = check_targets(table)
+        missed = [target.text for target in targets if target.met is False]
+        if targets:
+            told = sum(target.met is not None for target in targets)
+            lines.append(f"Targets not met: {'; '.join(missed) or 'none'} (of {told}).")
         lines.append(f"Worst recording: {worst.recording}. {self.why(worst)}")
         return lines
 
     def why(self, verdict: Verdict) -> str:
         """One paragraph on what is wrong with a recording, and where."""
         parts = []
+        reasons = list(verdict.reasons)
         if self.run.has_truth:
-            parts.append(f"V2V {format_value(verdict.score)} mm.")
-        if verdict.reasons:
-            named = [
-                f"{r.meaning} ({r.value}, {r.times:.1f} x the median recording)" for r in verdict.reasons
-            ]
+            times = [f", {r.times:.1f} x the median recording" for r in reasons if r.key == "v2v_v1"]
+            parts.append(f"V2V {format_value(verdict.score)} mm{''.join(times)}.")
+            reasons = [r for r in reasons if r.key != "v2v_v1"]
+        if reasons:
+            named = [f"{r.meaning} ({r.value}, {r.times:.1f} x the median recording)" for r in reasons]
             parts.append("Stands out: " + "; ".join(named) + ".")
         else:
             factor = self.settings.explain_above
-            parts.append(f"No figure exceeds the median recording {factor:g} times.")
+            parts.append(f"No other figure exceeds the median recording {factor:g} times.")
         if verdict.stretch is not None:
             s = verdict.stretch
-            times = self.measures[verdict.recording].time_s
+            seconds = self.measures[verdict.recording].time_s
             parts.append(
-                f"Worst stretch: frames {s.first} to {s.last} ({times[s.first]:.1f} to "
-                f"{times[s.last]:.1f} s): {s.text}."
+                f"Worst stretch: frames {s.first} to {s.last} ({seconds[s.first]:.1f} to "
+                f"{seconds[s.last]:.1f} s): {s.text}."
             )
         return " ".join(parts)
 

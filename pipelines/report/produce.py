@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from pipelines.artifacts import StageKey, code_version, hash_file, run_stage
 from pipelines.bodies.downsample import read_mesh_pyramid
 from pipelines.bodies.model import load_smplh
 from pipelines.bodies.track import pose_track, truth_track
+from pipelines.errors import PipelineError
 from pipelines.fitting.result import read_fit
 from pipelines.metrics.evaluate import TRUTH
 from pipelines.pseudo_gt.fit import RecordingJob
@@ -27,6 +30,8 @@ from pipelines.report.settings import ReportSettings
 from pipelines.report.view import view_bodies, write_view
 from pipelines.report.worst import worst_frames
 from pipelines.synthetic.truth import read_truth, truth_path
+
+_log = logging.getLogger(__name__)
 
 STAGE = "report"
 MEASURES, VIEW = "measures.npz", "view.npz"
@@ -148,7 +153,16 @@ class _RecordingWork:
             name = measures.frame_names[frame]
             bodies = [(m, self._tracks[m].vertices_camera[frame]) for m in self._shown]
             bodies = [(m, v) for m, v in bodies if self._tracks[m].valid[frame]]
-            picture = draw_frame(room, job.dataset.color_image(job.recording, name), bodies)
+            picture = draw_frame(room, self._image(name), bodies)
             path = self.folder / f"worst-{name}.jpg"
             paths.append(write_jpeg(path, picture, s.worst.jpeg_quality))
         return paths
+
+    def _image(self, frame_name: str) -> UInt8[np.ndarray, "height width 3"]:
+        """The colour image, or grey where it cannot be read: a report must not fail on it."""
+        try:
+            return self.job.dataset.color_image(self.job.recording, frame_name)
+        except PipelineError as error:
+            _log.warning("%s: no colour image behind the picture: %s", frame_name, error.what)
+            width, height = self.job.observations.image_size_px
+            return np.full((height, width, 3), 128, np.uint8)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from pipelines.artifacts import hash_file, read_marker
 from pipelines.config import load_settings
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.metrics.evaluate import TRUTH, RecordingMetrics
@@ -103,6 +104,19 @@ class FinishedRun:
     def has_truth(self) -> bool:
         """True on synthetic data."""
         return TRUTH in self.table.methods
+
+    @cached_property
+    def stale(self) -> tuple[str, ...]:
+        """Recordings whose metrics were not made from the fits that now lie beside them."""
+        return tuple(name for name in self.recordings if not self._metrics_fit(name))
+
+    def _metrics_fit(self, recording: str) -> bool:
+        job = self.job(recording)
+        marker = read_marker(job.folder, "metrics")
+        if marker is None:
+            return False
+        rows = {row: hash_file(job.fit_path(row)) for row in self.methods if job.fit_path(row).is_file()}
+        return all(marker.key.inputs.get(row) == found for row, found in rows.items())
 
 
 def title_of(method: str) -> str:

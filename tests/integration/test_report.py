@@ -23,6 +23,7 @@ from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import FittedSequence
 from pipelines.report.page import write_report
 from pipelines.report.produce import report_recording
+from pipelines.report.run import FinishedRun
 from pipelines.report.settings import ReportSettings, ViewSettings
 from pipelines.synthetic.truth import read_truth
 
@@ -31,15 +32,22 @@ SHIFTS_M = {"prox_style": 0.05, "vposer_t": 0.03, "humor": 0.02, "prox_humor": 0
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> ReportSettings:
-    """A run whose fits are the true bodies, moved: nothing needs to be optimised."""
+def known(tmp_path_factory: pytest.TempPathFactory) -> PseudoGtSettings:
+    """The smallest synthetic tree."""
     out_dir = tmp_path_factory.mktemp("runs")
     run = load_settings(PseudoGtSettings, None, ["preset=tiny", f"out_dir={out_dir}"])
     data = data_source(run)
     (recording,) = list_recordings(run, data)
     prepare_recording(run, data, recording)
-    assert data.truth_root is not None
-    truth = read_truth(data.truth_root, recording)
+    return run
+
+
+def measured(run: PseudoGtSettings, truth_root: Path | None) -> ReportSettings:
+    """A run whose fits are the true bodies, moved: nothing needs to be optimised."""
+    data = data_source(run)
+    (recording,) = list_recordings(run, data)
+    assert truth_root is not None
+    truth = read_truth(truth_root, recording)
     job = RecordingJob(run, data, recording)
     frames = len(truth.frame_names)
     for row in ("prox_style", *rows_of(run.humor)):
@@ -63,7 +71,16 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> ReportSettings:
 
 
 @pytest.fixture(scope="module")
+def settings(known: PseudoGtSettings) -> ReportSettings:
+    return measured(known, data_source(known).truth_root)
+
+
+@pytest.fixture(scope="module")
 def page(settings: ReportSettings) -> Path:
+    return written(settings)
+
+
+def written(settings: ReportSettings) -> Path:
     names = [path.name for path in (settings.run / "recordings").iterdir()]
     for name in names:
         report_recording(settings, name)
@@ -80,6 +97,21 @@ def test_the_page_tells_the_true_error_and_the_lost_frame(page: Path) -> None:
     assert "| published: PROX+HuMoR | 3.15" in markdown
 
 
+def test_without_truth_the_page_speaks_of_image_and_depth(
+    known: PseudoGtSettings, tmp_path: Path
+) -> None:
+    data = data_source(known)
+    overrides = [f"prox.root={data.prox_root}", f"out_dir={tmp_path}", "prox.keypoints_frame=flipped"]
+    run = load_settings(PseudoGtSettings, None, overrides)
+    text = written(measured(run, data.truth_root)).read_text()
+    assert "recordings of real data" in text
+    assert (
+        "V2V" not in text.partition('id="recordings"')[2].partition('<script type="application/json"')[0]
+    )
+    assert "This data cannot tell: V2V" in text
+    assert "Worst stretch: frames" in text
+
+
 def test_the_page_asks_for_nothing_from_outside(page: Path) -> None:
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page.read_text())
     assert all(address.startswith(("data:", "#")) for address in addresses)
@@ -93,6 +125,17 @@ def test_a_second_report_measures_nothing_and_is_the_same(settings: ReportSettin
     write_report(settings, [path.parent.name for path in before])
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert hash_file(page) == first
+
+
+def test_metrics_of_other_fits_are_told(settings: ReportSettings, page: Path) -> None:
+    assert FinishedRun.open(settings.run).stale == ()
+    (path,) = settings.run.glob("recordings/*/fits/humor.npz")
+    content = path.read_bytes()
+    path.write_bytes(path.with_name("refined.npz").read_bytes())
+    try:
+        assert FinishedRun.open(settings.run).stale == (path.parent.parent.name,)
+    finally:
+        path.write_bytes(content)
 
 
 @pytest.fixture

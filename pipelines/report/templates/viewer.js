@@ -30,8 +30,8 @@
   world.background = new THREE.Color("#eef1f5");
   const eye = new THREE.PerspectiveCamera(50, 2, 0.05, 100);
   eye.up.set(0, 0, 1);
-  const lamp = new THREE.DirectionalLight(0xffffff, 0.75);
-  world.add(new THREE.HemisphereLight(0xffffff, 0x99a0aa, 0.55), lamp, lamp.target);
+  const lamp = new THREE.DirectionalLight(0xffffff, 0.55);
+  world.add(new THREE.HemisphereLight(0xffffff, 0x99a0aa, 0.45), lamp, lamp.target);
 
   const state = { recording: null, scan: null, bodies: [], frame: 0, playing: false, last: 0 };
   const orbit = { target: new THREE.Vector3(), distance: 4, azimuth: 0, height: 0.5 };

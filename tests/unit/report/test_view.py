@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_a_thinned_scan_keeps_its_shape() -> None:
     a, b, c = (light.vertices[light.faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
     assert area == pytest.approx(1.0, abs=0.08)  # no hole, nothing twice
+
+
+def test_a_thin_plate_is_seen_from_both_sides() -> None:
+    top = grid_scan(40)
+    below = top.vertices_world - np.array([0, 0, 0.004])
+    plate = replace(
+        top,
+        vertices_world=np.concatenate([top.vertices_world, below]),
+        faces=np.concatenate([top.faces, top.faces[:, ::-1] + len(below)]),
+    )
+    light = thin_out_scan(plate, 400)
+    a, b, c = (light.vertices[light.faces[:, k]] for k in range(3))
+    up = np.cross(b - a, c - a)[:, 2]
+    assert up[up > 0].sum() / 2 == pytest.approx(1.0, abs=0.1)
+    assert up[up < 0].sum() / 2 == pytest.approx(-1.0, abs=0.1)
 
 
 def test_a_small_scan_is_left_as_it_is() -> None:
