@@ -21,7 +21,7 @@ from pipelines.metrics.overlay import METHOD_COLORS
 from pipelines.metrics.tables import format_value, markdown
 from pipelines.metrics.targets import check_targets
 from pipelines.records import FittedSequence
-from pipelines.report import charts, content
+from pipelines.report import charts, content, frame_tables
 from pipelines.report.measures import FrameMeasures, read_measures
 from pipelines.report.meshes import thin_out_scan
 from pipelines.report.produce import MEASURES, VIEW
@@ -123,10 +123,10 @@ class _Report:
             "recordings": content.recording_table(run, order),
             "scenes": content.scene_table(run),
             "pages": [self.recording_page(verdict) for verdict in self.verdicts],
-            "statuses": content.status_table(self.fits),
-            "exclusions": content.exclusion_table(run, order),
-            "quality": content.quality_table(run, order),
-            "seams": content.seam_table(run, self.measures, order),
+            "statuses": frame_tables.status_table(self.fits),
+            "exclusions": frame_tables.exclusion_table(run, order),
+            "quality": frame_tables.quality_table(run, order),
+            "seams": frame_tables.seam_table(run, self.measures, order),
             "provenance": content.provenance_table(table),
             "markers": content.marker_table(with_markers),
             "settings_yaml": settings_yaml(run.settings),
