@@ -8,7 +8,7 @@ import sys
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from sahmr.ablation import AblationSettings, run_ablation
+from sahmr.ablation import AblationSettings, require_shards, run_ablation
 from sahmr.evaluation.report import console_text
 from sahmr.evaluation.table import Evaluation
 
@@ -26,6 +26,7 @@ def ablation(settings: AblationSettings) -> Evaluation:
 
 def run_ablation_flow(settings: AblationSettings) -> bool:
     """Run it, print the table, say where everything lies."""
+    require_shards(settings)  # so that this is told before a Prefect server is started
     result = ablation(settings)
     sys.stdout.write(console_text(result))
     _log.info("results: %s", settings.out_dir)

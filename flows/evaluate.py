@@ -8,7 +8,7 @@ import sys
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from sahmr.evaluation.evaluate import evaluate
+from sahmr.evaluation.evaluate import evaluate, require_inputs
 from sahmr.evaluation.report import console_text
 from sahmr.evaluation.settings import EvaluationSettings
 from sahmr.evaluation.table import Evaluation
@@ -27,6 +27,7 @@ def evaluation(settings: EvaluationSettings) -> Evaluation:
 
 def run_evaluation(settings: EvaluationSettings) -> bool:
     """Measure, print the table, say where everything lies."""
+    require_inputs(settings)  # so that this is told before a Prefect server is started
     result = evaluation(settings)
     sys.stdout.write(console_text(result))
     _log.info("results: %s", settings.folder)

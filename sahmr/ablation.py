@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 VariantName = Literal["sahmr_8", "sahmr_432", "sahmr_1", "fitted", "fitted_unweighted", "fitted_true"]
 REPORT: Final = "ablation.md"
+_MAKE_TRUTH: Final = "make shards CONFIG=configs/shards/truth.yaml"
+_MAKE_FITS: Final = "make shards"
 _COMPARED: Final = ("g_mpjpe_v1", "mpjpe_v1", "pene_v1")
 _QUESTIONS: Final = (
     ("the labels' error", "fitted", "fitted_true"),
@@ -100,6 +102,7 @@ def run_ablation(settings: AblationSettings) -> Evaluation:
         DataInvalid: shards are not what they should be, or a folder holds a training of another kind.
         FittingFailed: a training ended without a usable network.
     """
+    require_shards(settings)
     rows: dict[str, Path] = {}
     for name in settings.variants:
         training = variant_settings(settings, name)
@@ -130,11 +133,31 @@ def run_ablation(settings: AblationSettings) -> Evaluation:
     return evaluation
 
 
-def variant_settings(settings: AblationSettings, name: VariantName) -> TrainingSettings:
-    """The training of one variant.
+def require_shards(settings: AblationSettings) -> None:
+    """Fail at once where a variant has nothing to train on.
 
     Raises:
-        DataMissing: the shards it needs are not there.
+        DataMissing: shards or the truth of the fitted recordings are not there.
+    """
+    wanted = [(settings.shards, _MAKE_TRUTH)]
+    if any(_VARIANTS[name].data != "shards" for name in settings.variants):
+        wanted.append((settings.fitted, _MAKE_FITS))
+    if "fitted_true" in settings.variants:
+        wanted.append((settings.truth, "make pseudo-gt"))
+    for folder, command in wanted:
+        if not folder.is_dir():
+            raise DataMissing(
+                "the ablation has nothing to train on here",
+                where=folder,
+                fix=f"run `{command}`, or give the folder, or leave those variants out",
+            )
+
+
+def variant_settings(settings: AblationSettings, name: VariantName) -> TrainingSettings:
+    """The training of one variant; writes the shards of `fitted_true` if they are not there.
+
+    Raises:
+        DataMissing: fits or their truth are not there.
     """
     variant, base = _VARIANTS[name], settings.training
     data: DataSettings = base.data.model_copy(
@@ -171,13 +194,7 @@ def _data_of(settings: AblationSettings, variant: _Variant) -> Path:
         return write_true_of_fits(
             settings.fitted, settings.truth, settings.out_dir / "shards-true-of-fitted"
         )
-    folder = settings.shards if variant.data == "shards" else settings.fitted
-    if not folder.is_dir():
-        fix = (
-            "make shards CONFIG=configs/shards/truth.yaml" if variant.data == "shards" else "make shards"
-        )
-        raise DataMissing("the ablation has no shards to train on", where=folder, fix=f"run `{fix}`")
-    return folder
+    return settings.shards if variant.data == "shards" else settings.fitted
 
 
 def costs(measured: EvaluationSettings) -> list[tuple[str, ...]]:

@@ -39,11 +39,10 @@ def save_chart(path: Path, evaluation: Evaluation, keys: Sequence[str] = CHART_K
 
 
 def _bars(axes: Any, evaluation: Evaluation, key: str) -> None:
-    table, definition, reach = evaluation.table, DEFINITIONS[key], 0.0
-    for place, row in enumerate(table.methods):
-        cell = table.cell(row, key)
-        if cell is None or not math.isfinite(cell.value):
-            continue
+    definition, reach = DEFINITIONS[key], 0.0
+    cells = {row: evaluation.table.cell(row, key) for row in evaluation.table.methods}
+    shown = {row: cell for row, cell in cells.items() if cell is not None and math.isfinite(cell.value)}
+    for place, (row, cell) in enumerate(shown.items()):
         axes.barh(place, cell.value, color=_COLORS.get(row, _OTHER_COLOR))
         end = cell.value
         if cell.interval is not None:
@@ -53,10 +52,8 @@ def _bars(axes: Any, evaluation: Evaluation, key: str) -> None:
             format_value(cell.value), (end, place), (4, -3), textcoords="offset points", fontsize=7
         )
         reach = max(reach, end)
-    axes.set_yticks(
-        range(len(table.methods)), [evaluation.rows[row].title for row in table.methods], fontsize=7
-    )
-    axes.set_ylim(len(table.methods) - 0.4, -0.6)
+    axes.set_yticks(range(len(shown)), [evaluation.rows[row].title for row in shown], fontsize=7)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(0, 1.2 * reach if reach > 0 else 1)
     axes.tick_params(axis="x", labelsize=7)
     axes.set_title(f"{definition.title} ({definition.unit})", fontsize=9)

@@ -32,7 +32,13 @@ from sahmr.data.dataset import TrainingSamples
 from sahmr.data.supervision import SupervisionSettings, load_supervision, pose_bodies
 from sahmr.evaluation.chart import save_chart
 from sahmr.evaluation.definitions import DATASET_GT
-from sahmr.evaluation.load_rows import LoadedRow, leaks, load_rows, unequal_training
+from sahmr.evaluation.load_rows import (
+    LoadedRow,
+    leaks,
+    load_rows,
+    require_weights,
+    unequal_training,
+)
 from sahmr.evaluation.measure import Yardstick, measure_rows
 from sahmr.evaluation.pictures import save_pictures
 from sahmr.evaluation.report import markdown
@@ -87,6 +93,17 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
         save_pictures(out / PICTURES, samples, places, rows, yardstick.pose, errors, faces, settings)
     evaluation.write(out / RESULT)
     return evaluation
+
+
+def require_inputs(settings: EvaluationSettings) -> None:
+    """Fail at once where shards or weights are missing, before anything slow begins.
+
+    Raises:
+        DataMissing: they are not there.
+        DataInvalid: the split has no such side, or a shard is of another schema.
+    """
+    open_side(shards_folder(settings), settings)
+    require_weights(settings)
 
 
 def shards_folder(settings: EvaluationSettings) -> Path:

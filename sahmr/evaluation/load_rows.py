@@ -51,6 +51,7 @@ def load_rows(
         DataMissing: a given file is absent, or there is nothing to measure.
         DataInvalid: a file is not what it should be, or two rows have one name.
     """
+    require_weights(settings)
     loaded: dict[str, LoadedRow] = {}
     for given, path in [*_of_training(settings), *settings.rows.items()]:
         name, row = _load(given, path, settings, files, device)
@@ -59,13 +60,24 @@ def load_rows(
                 "two rows have one name", where=path, found=name, fix="name it otherwise in `rows`"
             )
         loaded[name] = row
-    if not loaded:
+    return loaded
+
+
+def require_weights(settings: EvaluationSettings) -> None:
+    """Refuse to measure nothing.
+
+    Raises:
+        DataMissing: a file that is given is absent, or none is given and none was trained.
+    """
+    for path in settings.rows.values():
+        if not path.is_file():
+            raise DataMissing("weights of a row not found", where=path, fix="correct the path")
+    if not settings.rows and not _of_training(settings):
         raise DataMissing(
             "there is no trained network to measure",
             where=settings.train,
             fix="train first: `make train`, or give rows.<name>=<weights>",
         )
-    return loaded
 
 
 def _of_training(settings: EvaluationSettings) -> list[tuple[str, Path]]:

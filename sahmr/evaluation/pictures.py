@@ -129,7 +129,7 @@ def _line(
         bodies[name] = row(batch, truth).vertices_camera[0].cpu().numpy()
     stored, scene = samples.collection[place], samples.collection.scene_of(place)
     colors = dict(zip(bodies, (TRUTH_COLOR, *ROW_COLORS * len(bodies)), strict=False))
-    panels = [_titled(sample.image, sample.sample_id[-38:])]
+    panels = [_titled(sample.image, sample.sample_id.partition("__")[0][-38:])]
     for name, vertices in bodies.items():
         title = PAPER_ROWS.get(name, name)
         if name != "reference":

@@ -9,8 +9,15 @@ import torch
 from pipelines.bodies.files import resolve_body_files
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.shards.collection import SelectionSettings
-from sahmr.ablation import AblationSettings, steps_line, variant_settings
-from sahmr.evaluation.evaluate import evaluate, open_side, read_split, scene_grids, shards_folder
+from sahmr.ablation import AblationSettings, require_shards, steps_line, variant_settings
+from sahmr.evaluation.evaluate import (
+    evaluate,
+    open_side,
+    read_split,
+    require_inputs,
+    scene_grids,
+    shards_folder,
+)
 from sahmr.evaluation.load_rows import LoadedRow, leaks, load_rows, unequal_training
 from sahmr.evaluation.pictures import judging_row, one_per_recording
 from sahmr.evaluation.rows import TrueRow
@@ -97,6 +104,10 @@ def test_a_row_that_was_not_trained_is_absent(trained, eval_shards, tmp_path):
     nothing = settings_for(tmp_path / "nowhere", eval_shards, tmp_path)
     with pytest.raises(DataMissing, match="no trained network"):
         load_rows(nothing, resolve_body_files(None), torch.device("cpu"))
+    with pytest.raises(DataMissing, match="weights of a row"):
+        require_inputs(
+            settings_for(None, eval_shards, tmp_path, rows={"a": tmp_path / "no.safetensors"})
+        )
     wrong = settings_for(None, eval_shards, tmp_path, rows={"a": trained / "metro/best.safetensors"})
     with pytest.raises(DataInvalid, match="another network"):
         load_rows(wrong, resolve_body_files(None), torch.device("cpu"))
@@ -185,8 +196,10 @@ def test_variants_differ_in_what_they_are_asked_to(eval_shards, tmp_path):
 
 def test_ablation_without_shards_says_what_to_make(eval_shards, tmp_path):
     nowhere = AblationSettings(shards=tmp_path / "no", fitted=tmp_path / "no", out_dir=tmp_path)
-    with pytest.raises(DataMissing, match="no shards to train on"):
-        variant_settings(nowhere, "sahmr_8")
+    with pytest.raises(DataMissing, match="CONFIG=configs/shards/truth"):
+        require_shards(nowhere)
+    with pytest.raises(DataMissing, match="run `make shards`"):
+        require_shards(nowhere.model_copy(update={"shards": eval_shards}))
     with pytest.raises(DataMissing, match="no shards of fits"):
         variant_settings(nowhere, "fitted_true")
     with pytest.raises(DataInvalid, match="not a shard of fits"):
