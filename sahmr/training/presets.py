@@ -50,7 +50,8 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {
         "rcnet_network": {"backbone": _BACKBONE, "contact_net": _SPARSE, "nearby": _NEARBY},
         "mesh_network": _MESH,
         "start": {**_PACE, "steps": 600, "masked_share": 0.0},
-        "rcnet": {**_PACE, "steps": 900},
+        # f2 is the box's width at the root's depth: 1.15 times a person of 1.4 m, half bent, to 1.7 m.
+        "rcnet": {**_PACE, "steps": 900, "start_depth": 1.7},
         "mesh": {**_PACE, "steps": 600},
         "metro": {**_PACE, "steps": 600, "masked_share": 0.0},
         "data": {"workers": 0, "validation_limit": 64},

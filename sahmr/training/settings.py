@@ -75,6 +75,9 @@ class RcnetStage(StageSettings):
 
     canonical_learning_rate: float = Field(5e-4, gt=0)
     losses: RootContactLossSettings = RootContactLossSettings()
+    start_depth: float | None = Field(None, gt=0)
+    """Start heat map and contact maps near zero and f2 at this value, where a backbone that was trained
+    little gives maps of any size. None: random, as SA-HMR."""
 
 
 class MeshStage(StageSettings):

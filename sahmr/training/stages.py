@@ -51,6 +51,8 @@ from sahmr.training.tasks import MeshTask, MetroTask, RcnetTask, Task
 
 logger = logging.getLogger(__name__)
 
+START_SCALE = 0.02
+"""Of the random weights behind maps that start near zero."""
 HRNET_MAP_STRIDE = 4
 """Image pixels per cell of RCNet's maps."""
 SETTINGS_FILE = "settings.yaml"
@@ -193,6 +195,8 @@ def _build(
     if stage == "rcnet":
         rcnet = Rcnet(settings.rcnet_with_categories)
         start_from_metro(_start_weights(settings), rcnet)
+        if settings.rcnet.start_depth is not None:
+            start_maps(rcnet, settings.rcnet.start_depth)
         return RcnetTask(rcnet, settings.rcnet)
     if stage == "mesh":
         sahmr = Sahmr(settings.sahmr_network)
@@ -221,6 +225,18 @@ def start_upsampling(metro: Metro, levels: CoarseLevels) -> None:
     ):
         layer.weight.copy_(matrix)
         layer.bias.zero_()
+
+
+@torch.no_grad()
+def start_maps(rcnet: Rcnet, depth: float) -> None:
+    """Start f1, f2 and f4 nearly constant: f2 at `depth`, the others at zero; f3 stays random."""
+    maps, features = rcnet.root_net.maps, slice(2, 2 + rcnet.settings.feature_channels)
+    assert maps.bias is not None
+    kept = maps.weight[features].clone()
+    maps.weight.mul_(START_SCALE)
+    maps.weight[features] = kept
+    maps.bias.zero_()
+    maps.bias[1] = depth
 
 
 def _start_weights(settings: TrainingSettings) -> Metro:
