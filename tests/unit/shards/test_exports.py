@@ -91,11 +91,16 @@ def test_proxd_pickles_pose_nearly_the_same_bodies(collection, posed, tmp_path):
         assert error.mean() < 0.005
 
 
-def test_sahmr_support_files_hold_what_its_loader_reads(collection, posed, tmp_path, capsys):
-    folder = collection.readers[0].path
-    assert run(["export-shards", "to=sahmr_support", f"shards={folder}", f"out_dir={tmp_path}"]) == 0
-    root = tmp_path / "sahmr_support"
-    assert capsys.readouterr().out.strip() == str(root)
+@pytest.fixture(scope="module")
+def sahmr_root(collection, tmp_path_factory):
+    """SA-HMR's files of the first shard, by the verb."""
+    shard, out_dir = collection.readers[0].path, tmp_path_factory.mktemp("export")
+    assert run(["export-shards", "to=sahmr_support", f"shards={shard}", f"out_dir={out_dir}"]) == 0
+    return out_dir / "sahmr_support"
+
+
+def test_sahmr_support_files_hold_what_its_loader_reads(collection, posed, sahmr_root):
+    root = sahmr_root
     split = root / "sahmr_support" / "test_split"
     metas = np.load(split / "meta" / "test2.npy", allow_pickle=True)
     assert len(metas) == 2
@@ -121,12 +126,9 @@ def test_sahmr_support_files_hold_what_its_loader_reads(collection, posed, tmp_p
         np.testing.assert_allclose(again, body.vertices_world, atol=1e-5)
 
 
-def test_sahmr_cameras_and_clouds(collection, tmp_path):
-    export_shards(
-        ExportShardsSettings(to="sahmr_support", shards=collection.readers[0].path, out_dir=tmp_path)
-    )
+def test_sahmr_cameras_and_clouds(collection, sahmr_root):
     sample, scene = collection[0], collection.scene_of(0)
-    folder = tmp_path / "sahmr_support" / "sahmr_support" / "scene_info" / sample.scene
+    folder = sahmr_root / "sahmr_support" / "scene_info" / sample.scene
     storage = cv2.FileStorage(str(folder / "calibration" / "000.xml"), cv2.FILE_STORAGE_READ)
     T_camera_from_world = storage.getNode("CameraMatrix").mat()
     assert T_camera_from_world.shape == (3, 4)

@@ -88,9 +88,9 @@ def test_damaged_structure_is_told_without_a_crash(shard):
     whole = shard.read_bytes()
     written = [int(place) for place in structural_offsets(shard) if whole[place]]
     edges = sorted({edge for span in chunk_spans(shard) for edge in span})
-    places = [*rng.choice(written, 500, replace=False).tolist(), *rng.choice(edges[:-1], 100).tolist()]
+    places = [*rng.choice(written, 200, replace=False).tolist(), *rng.choice(edges[:-1], 40).tolist()]
     flips = [flipped(place, int(rng.integers(1, 256))) for place in places]
-    cuts = [cut(int(place)) for place in [*edges[:-1:10], *rng.integers(0, len(whole), 100)]]
+    cuts = [cut(int(place)) for place in [*edges[:-1:20], *rng.integers(0, len(whole), 40)]]
     assert unfound(shard, flips + cuts) == []
 
 
