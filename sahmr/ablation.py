@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 from pydantic import Field
 
 from pipelines.artifacts import write_text
 from pipelines.config import Settings
 from pipelines.errors import DataMissing
+from pipelines.shards.reader import ShardReader
 from sahmr.evaluation.definitions import DEFINITIONS
 from sahmr.evaluation.evaluate import SAMPLE_ERRORS, evaluate
 from sahmr.evaluation.report import markdown
@@ -128,7 +130,7 @@ def run_ablation(settings: AblationSettings) -> Evaluation:
         "| --- | --- | ---: | ---: |",
     ]
     lines += [f"| {' | '.join(row)} |" for row in costs(measured)]
-    lines += ["", steps_line(settings), ""]
+    lines += ["", steps_line(settings), *weights_lines(settings), ""]
     write_text(settings.out_dir / REPORT, "\n".join(lines))
     return evaluation
 
@@ -213,6 +215,18 @@ def costs(measured: EvaluationSettings) -> list[tuple[str, ...]]:
                 spread = " to ".join(f"{end:+.3g}" for end in cost.interval)
             found.append((choice, DEFINITIONS[key].title, f"{cost.value:+.3g} {cost.unit}", spread))
     return found
+
+
+def weights_lines(settings: AblationSettings) -> list[str]:
+    """How much the quality weights differ: where they do not, leaving them out changes nothing."""
+    if not {"fitted", "fitted_unweighted"} <= set(settings.variants):
+        return []
+    weights = np.concatenate(
+        [ShardReader(path).column("weight") for path in sorted(settings.fitted.glob("*.h5"))]
+    )
+    low, mean, high = float(weights.min()), float(weights.mean()), float(weights.max())
+    same = " **All alike: the fits were not scored.**" if low == high else ""
+    return ["", f"Quality weights of the fits: {low:.2f} to {high:.2f}, mean {mean:.2f}.{same}"]
 
 
 def steps_line(settings: AblationSettings) -> str:

@@ -137,12 +137,10 @@ def open_side(folder: Path, settings: EvaluationSettings) -> ShardCollection:
         raise DataMissing("no shards in the folder", where=folder, fix="make them: `make shards`")
     if settings.split == "all":
         return ShardCollection(paths, settings.selection)
-    split, wanted = read_split(folder / SPLITS_FILE), settings.split
-    if wanted == "auto":
-        order: tuple[Split, ...] = ("test", "val", "train")
-        wanted = next((side for side in order if side in split.values()), "test")
-        if wanted != "test":
-            logger.warning("%s has no test side: measured on %s", folder, wanted)
+    split = read_split(folder / SPLITS_FILE)
+    wanted = best_side(split) if settings.split == "auto" else settings.split
+    if settings.split == "auto" and wanted != "test":
+        logger.warning("%s has no test side: measured on %s", folder, wanted)
     if wanted not in split.values():
         raise DataInvalid(
             f"the split has no recording on the side {wanted}",
@@ -151,6 +149,12 @@ def open_side(folder: Path, settings: EvaluationSettings) -> ShardCollection:
             fix="choose split=val, train or all, or make shards of more recordings",
         )
     return ShardCollection(paths, settings.selection, SplitSide(wanted, split))
+
+
+def best_side(split: Mapping[str, Split]) -> Split:
+    """The test side; where no recording tests, what is there."""
+    order: tuple[Split, ...] = ("test", "val", "train")
+    return next((side for side in order if side in split.values()), "test")
 
 
 def read_split(path: Path) -> dict[str, Split]:

@@ -9,8 +9,9 @@ import torch
 from pipelines.bodies.files import resolve_body_files
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.shards.collection import SelectionSettings
-from sahmr.ablation import AblationSettings, require_shards, steps_line, variant_settings
+from sahmr.ablation import AblationSettings, require_shards, steps_line, variant_settings, weights_lines
 from sahmr.evaluation.evaluate import (
+    best_side,
     evaluate,
     open_side,
     read_split,
@@ -128,6 +129,12 @@ def test_an_empty_side_and_a_missing_or_broken_split_are_refused(eval_shards, tm
             read_split(tmp_path / "splits.json")
 
 
+def test_the_test_side_is_preferred():
+    assert best_side({"a": "train", "b": "test", "c": "val"}) == "test"
+    assert best_side({"a": "train", "c": "val"}) == "val"
+    assert best_side({"a": "train"}) == "train"
+
+
 def test_the_training_says_where_its_shards_are(tmp_path):
     (tmp_path / "rcnet").mkdir()
     (tmp_path / "rcnet/settings.yaml").write_text("data: {shards: somewhere/shards}\n")
@@ -192,6 +199,7 @@ def test_variants_differ_in_what_they_are_asked_to(eval_shards, tmp_path):
     assert unweighted.data.selection == SelectionSettings(use_weights=False)
     assert weighted.start_from.metro is None  # its own, so that no truth reaches it
     assert "shortened run" in steps_line(settings)
+    assert "All alike" in weights_lines(settings)[1]
 
 
 def test_ablation_without_shards_says_what_to_make(eval_shards, tmp_path):
