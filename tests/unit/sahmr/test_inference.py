@@ -23,6 +23,7 @@ from sahmr.networks.mesh_recovery import MeshRecoverySettings
 from sahmr.networks.rcnet import RcnetSettings
 from sahmr.networks.sahmr import Sahmr, SahmrSettings
 from sahmr.networks.spvcnn import SpvcnnSettings
+from sahmr.networks.weights_file import write_network
 
 HRNET = HrnetSettings(width=4, stem_width=4, head_width=2, head_channels=6, blocks=1, modules=(1, 1, 1))
 SMALL = SahmrSettings(
@@ -92,6 +93,14 @@ def test_equal_keys_give_equal_results(predictor, view, room):
     assert torch.equal(bodies[0].root_camera, bodies[2].root_camera)
     if int(bodies[0].contact_points.in_contact.sum()) == 500:
         assert not torch.equal(bodies[0].contact_points.points, bodies[2].contact_points.points)
+
+
+def test_a_network_trained_here_is_read_from_its_own_file(predictor, view, room, tmp_path):
+    write_network(tmp_path / "best.safetensors", predictor.network, {"stage": "mesh"})
+    again = SahmrPredictor.from_checkpoint(tmp_path / "best.safetensors")
+    torch.testing.assert_close(
+        again.predict(view, room).vertices_camera, predictor.predict(view, room).vertices_camera
+    )
 
 
 def test_moving_the_world_moves_nothing_in_the_camera(predictor, view, room):
