@@ -16,7 +16,7 @@ from pipelines.shards.schema import ShardKind
 from pipelines.shards.splits import SplitChoice, SplitSettings
 
 DEFAULT_FIT_STRIDE: Final = 1
-DEFAULT_TRUTH_STRIDE: Final = 5
+DEFAULT_TRUTH_STRIDE: Final = 12
 
 
 class SampleSettings(Settings):
@@ -47,8 +47,8 @@ class TruthSettings(Settings):
     """Recordings; each has a room of its own."""
     subjects: int = Field(12, ge=1)
     """People, half of them women."""
-    num_frames: int = Field(60, ge=4)
-    """Of each recording, at 30 a second."""
+    num_frames: int = Field(180, ge=4)
+    """Of each recording, at 30 a second. Lying down takes its time: in 2 s no bed fits under the body."""
     families: tuple[str, ...] = ()
     """Motion families; empty = all of the generator."""
     occluded_shares: tuple[float, ...] = (0.0, 0.2, 0.4)
@@ -79,7 +79,7 @@ class ShardsSettings(Settings):
     out_dir: Path = Path("outputs/shards")
     """Shards go to `<out_dir>/<name of the run or set>/shards-<source>/`."""
     frame_stride: int | None = Field(None, ge=1)
-    """Take every so-manieth frame; empty = every frame of a fit, every fifth of truth."""
+    """Take every so-manieth frame; empty = every frame of a fit, every twelfth of truth."""
     samples_per_shard: int = Field(4096, ge=1)
     """At most; about 60 KB each."""
     sample: SampleSettings = SampleSettings()

@@ -25,6 +25,7 @@ from pipelines.shards.settings import ShardsSettings
 from pipelines.shards.smplh_from_smplx import smplh_from_smplx
 from pipelines.shards.source import Candidate, RecordingRefused, SourceRecording, SourceScene
 from pipelines.shards.splits import Membership
+from pipelines.synthetic.actor import PosedBody
 from pipelines.synthetic.appearance import dress
 from pipelines.synthetic.filming import RigRays, film, set_stage
 from pipelines.synthetic.motions import HELD_OUT_FAMILIES, TRAINING_FAMILIES
@@ -40,6 +41,8 @@ _MAN: Final = 34
 """Any number that PROX does not list as a woman's; bodies differ by the seed."""
 _NEXT_DRAW: Final = 1_000_000
 """Added to the seed of a recording that is drawn again; far beyond the number of recordings."""
+_ROOMS_KEPT: Final = 32
+"""About 15 MB each."""
 _GENERATOR: Final = ("pipelines/synthetic", "pipelines/bodies", "pipelines/geometry")
 
 
@@ -80,6 +83,11 @@ class TruthSource:
         return resolve_body_files(None)
 
     @cached_property
+    def _kept(self) -> dict[str, tuple[TruthRecording, Scenery]]:
+        """Rooms whose cloud was asked for and whose samples will be: made once where memory allows."""
+        return {}
+
+    @cached_property
     def recordings(self) -> dict[str, TruthRecording]:
         """By name."""
         return {recording.spec.name: recording for recording in truth_recordings(self.settings)}
@@ -100,7 +108,7 @@ class TruthSource:
         Raises:
             RecordingRefused: the generator finds no room for this motion.
         """
-        made, scenery = self._draw(name)
+        made, scenery = self._kept.pop(name, None) or self._draw(name)
         truth, limits = scenery.truth, self.settings.truth
         converted = smplh_from_smplx(self.files, truth.gender, truth.parameters)
         hidden = truth.joint_hidden.mean(axis=1)
@@ -124,7 +132,7 @@ class TruthSource:
             expected_error_mm=(1e3 * converted.v2v_m).astype(np.float32),
             weight=np.ones(len(reasons), np.float32),
             reject_reason=tuple(reasons.tolist()),
-            image=_renderer(made, scenery),
+            image=_renderer(made, scenery, self.settings.stride),
             provenance=json.dumps(self._provenance(made), sort_keys=True),
         )
 
@@ -135,6 +143,8 @@ class TruthSource:
             RecordingRefused: the generator finds no room for this motion.
         """
         made, scenery = self._draw(recording)
+        if len(self._kept) < _ROOMS_KEPT:
+            self._kept[recording] = made, scenery
         rng = stream(made.settings, made.spec, "scan")
         vertices, faces, _ = scan_room(scenery.room, made.settings.scan_edge_m, rng)
         sample = self.settings.sample
@@ -165,7 +175,7 @@ class TruthSource:
         made = self.recordings[name]
         for _ in range(self.settings.truth.max_draws):
             try:
-                return made, prepare(made.settings, made.spec, self.files)
+                return made, self._shown(prepare(made.settings, made.spec, self.files))
             except FittingFailed as error:
                 _log.info("%s, seed %d: %s; drawn again", name, made.spec.seed, error.what)
                 made = made.drawn_again()
@@ -173,6 +183,14 @@ class TruthSource:
             f"no room was found for the motion in {self.settings.truth.max_draws} draws",
             where=f"{name}, {made.spec.family}",
             fix="take other families, or raise truth.max_draws",
+        )
+
+    def _shown(self, scenery: Scenery) -> Scenery:
+        """The same without the bodies of frames that are not taken, which are most of its memory."""
+        every = slice(None, None, self.settings.stride)
+        posed = scenery.posed_camera
+        return replace(
+            scenery, posed_camera=PosedBody(posed.vertices[every].copy(), posed.joints[every].copy())
         )
 
     def _provenance(self, made: TruthRecording) -> dict[str, Any]:
@@ -198,13 +216,15 @@ def truth_recordings(settings: ShardsSettings) -> tuple[TruthRecording, ...]:
     made = []
     for number in range(truth.scenes):
         person = number % truth.subjects
+        # One on in each round, or men would do every other thing and women the rest.
+        turn = number + number // truth.subjects
         spec = RecordingSpec(
             scene=f"{truth.name.replace('_', '').replace('-', '')}{number:04d}",
             subject=_WOMEN[person // 2 % len(_WOMEN)] if person % 2 else _MAN,
-            family=families[number % len(families)],
+            family=families[turn % len(families)],
             num_frames=truth.num_frames,
             seed=truth.seed + number,
-            occluded_frames=truth.occluded_shares[number % len(truth.occluded_shares)],
+            occluded_frames=truth.occluded_shares[turn % len(truth.occluded_shares)],
             clutter=truth.clutter,
         )
         seed = truth.seed + person
@@ -214,7 +234,7 @@ def truth_recordings(settings: ShardsSettings) -> tuple[TruthRecording, ...]:
 
 
 def _renderer(
-    made: TruthRecording, scenery: Scenery
+    made: TruthRecording, scenery: Scenery, stride: int
 ) -> Callable[[int], UInt8[np.ndarray, "height width 3"]]:
     """Renders a frame as the generator films it for a PROX tree, without that tree's own JPEG."""
     stage = lru_cache(1)(
@@ -224,7 +244,9 @@ def _renderer(
     faces = scenery.body.faces.numpy()
 
     def render(row: int) -> UInt8[np.ndarray, "height width 3"]:
-        body: Float[np.ndarray, "vertices 3"] = scenery.posed_camera.vertices[row].astype(np.float64)
+        body: Float[np.ndarray, "vertices 3"] = scenery.posed_camera.vertices[row // stride].astype(
+            np.float64
+        )
         rng = stream(made.settings, made.spec, f"frame {row}")
         return film(stage(), [body], faces, [colors], rng).color
 

@@ -351,14 +351,12 @@ def test_a_full_disk_is_told_and_finished_shards_stay(made: ShardsSettings, tmp_
 
 @pytest.fixture(scope="module")
 def true_bodies(tmp_path_factory: pytest.TempPathFactory) -> ShardsSettings:
-    """Three made-up recordings of eight frames, two of each taken."""
+    """Three made-up recordings of thirty frames, two of each taken."""
     settings = ShardsSettings(
         source="truth",
         out_dir=tmp_path_factory.mktemp("truth"),
-        frame_stride=4,
-        truth=TruthSettings(
-            scenes=3, subjects=3, num_frames=8, families=("sofa_rise", "walk"), clutter=1
-        ),
+        frame_stride=15,
+        truth=TruthSettings(scenes=3, subjects=3, num_frames=30, families=("walk",), clutter=1),
     )
     produce(settings)
     return settings

@@ -18,7 +18,7 @@ from pipelines.synthetic.presets import synthetic_preset
 
 
 def settings(**changes: object) -> ShardsSettings:
-    return ShardsSettings(source="truth", truth=TruthSettings(**changes))  # type: ignore[arg-type]
+    return ShardsSettings(source="truth", frame_stride=5, truth=TruthSettings(**changes))  # type: ignore[arg-type]
 
 
 def test_every_recording_has_a_room_of_its_own_and_people_go_round():
@@ -32,6 +32,15 @@ def test_every_recording_has_a_room_of_its_own_and_people_go_round():
     for recording in made:  # a person is one body: one seed of the generator and one number
         number, seed = recording.subject.split("-")
         assert (int(number), int(seed)) == (recording.spec.subject, recording.settings.seed)
+
+
+def test_men_and_women_do_the_same_things():
+    made = truth_recordings(settings(scenes=96, subjects=48))
+    families = {
+        gender: {r.spec.family for r in made if r.spec.gender == gender} for gender in ("male", "female")
+    }
+    assert families["male"] == families["female"]
+    assert len(families["male"]) == 14
 
 
 def test_no_seed_is_one_of_the_fitted_recordings():
@@ -90,5 +99,5 @@ def test_sets_lie_in_folders_of_their_own():
     assert made.folder == Path("out/rooms/shards-truth")
     fitted = ShardsSettings(run=Path("outputs/pseudo-gt/first-run"), out_dir=Path("out"))
     assert fitted.folder == Path("out/first-run/shards-fit")
-    assert (fitted.stride, made.stride) == (1, 5)
+    assert (fitted.stride, made.stride) == (1, 12)
     assert fitted.portable().canonical_json().count("outputs") == 0
