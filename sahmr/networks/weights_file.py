@@ -29,6 +29,7 @@ from sahmr.networks.rcnet import Rcnet, RcnetSettings
 from sahmr.networks.sahmr import Sahmr, SahmrSettings
 
 SUFFIX: Final = ".safetensors"
+_MODE: Final = 0o644
 _HEADER: Final = "prox-humor-gt network"
 _KINDS: Final[dict[str, tuple[type[Any], type[Settings]]]] = {
     "rcnet": (Rcnet, RcnetSettings),
@@ -75,6 +76,7 @@ def write_network(
     with atomic_path(path) as temporary:
         # One entry only: safetensors writes several in no fixed order.
         save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+        temporary.chmod(_MODE)  # safetensors keeps its files to their owner
 
 
 def read_network(path: Path, network_type: type[N]) -> TrainedNetwork[N]:
