@@ -30,8 +30,8 @@
   world.background = new THREE.Color("#eef1f5");
   const eye = new THREE.PerspectiveCamera(50, 2, 0.05, 100);
   eye.up.set(0, 0, 1);
-  const lamp = new THREE.DirectionalLight(0xffffff, 0.55);
-  world.add(new THREE.HemisphereLight(0xffffff, 0x99a0aa, 0.45), lamp, lamp.target);
+  const lamp = new THREE.DirectionalLight(0xffffff, 0.6);
+  world.add(new THREE.HemisphereLight(0xffffff, 0xaab0b8, 0.5), lamp, lamp.target);
 
   const state = { recording: null, scan: null, bodies: [], frame: 0, playing: false, last: 0 };
   const orbit = { target: new THREE.Vector3(), distance: 4, azimuth: 0, height: 0.5 };
@@ -65,9 +65,10 @@
       mesh.setAttribute("position", new THREE.BufferAttribute(metres(await unpack(packed.positions, Int16Array)), 3));
       mesh.setAttribute("color", new THREE.BufferAttribute(colors, 3));
       mesh.setIndex(new THREE.BufferAttribute(await unpack(packed.faces, Uint32Array), 1));
-      mesh.computeVertexNormals();
-      // Only faces turned to the viewer: walls between the eye and the room vanish.
-      scans[name] = new THREE.Mesh(mesh, new THREE.MeshLambertMaterial({ vertexColors: true, side: THREE.FrontSide }));
+      // Only faces turned to the viewer: walls between the eye and the room vanish. Lit face by face, since the two
+      // sides of a thin plate share their vertices.
+      const look = { vertexColors: true, side: THREE.FrontSide, flatShading: true, shininess: 0 };
+      scans[name] = new THREE.Mesh(mesh, new THREE.MeshPhongMaterial(look));
     }
     return scans[name];
   }
