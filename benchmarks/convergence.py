@@ -38,14 +38,14 @@ ROW = {
 
 def add_options(parser: argparse._ArgumentGroup) -> None:
     """Which frames."""
-    parser.add_argument("--preset", default="first-run", help="synthetic preset")
+    parser.add_argument("--recordings-of", default="first-run", help="synthetic preset")
     parser.add_argument("--every", type=int, default=10, help="fit every n-th frame")
 
 
 def run(options: argparse.Namespace) -> BenchmarkTable:
     """Fit the chosen frames twice and compare the rows."""
     settings = load_settings(
-        PseudoGtSettings, None, [f"preset={options.preset}", f"out_dir={options.out / 'data'}"]
+        PseudoGtSettings, None, [f"preset={options.recordings_of}", f"out_dir={options.out / 'data'}"]
     )
     data = data_source(settings)
     once = ProxStyleSettings()
@@ -65,11 +65,11 @@ def run(options: argparse.Namespace) -> BenchmarkTable:
     num_frames = sum(int(fit.valid.sum()) for fit in fits)
     return BenchmarkTable(
         name="convergence",
-        title=f"PROX-style baseline on {num_frames} frames of {len(jobs)} recordings ({options.preset})",
+        title=f"PROX-style baseline on {num_frames} frames of {len(jobs)} recordings ({options.recordings_of})",
         columns=("", "as it is", "twice the iterations", "change (%)"),
         rows=tuple(rows),
         notes=("Twice the steps and rounds, tolerances a tenth, so that the steps are taken.",),
-        conditions={"preset": options.preset, "every": options.every},
+        conditions={"preset": options.recordings_of, "every": options.every},
     )
 
 
