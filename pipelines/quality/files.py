@@ -55,7 +55,7 @@ def score_recording(job: RecordingJob, settings: QualitySettings | None = None) 
     """
     settings = settings or QualitySettings()
     rows = rows_of(job.settings.humor)
-    inputs = {row: hash_file(_fit_file(job, row)) for row in rows}
+    inputs = {row: hash_file(fit_file(job, row)) for row in rows}
     inputs["error model"] = model_identity(settings.model)
     inputs |= {**job.inputs, **job.prior_inputs("motion", "pose")}
     hashes = settings.content_hash() + job.settings.prox.content_hash()
@@ -78,7 +78,7 @@ def score_recording(job: RecordingJob, settings: QualitySettings | None = None) 
 def load_evidence(job: RecordingJob) -> RecordingEvidence:
     """What the scores of a fitted recording may look at."""
     rows = rows_of(job.settings.humor)
-    fits = {row: read_fit(_fit_file(job, row)) for row in rows}
+    fits = {row: read_fit(fit_file(job, row)) for row in rows}
     return gather_evidence(job.observations, job.scene, fits, job.files, job.priors)
 
 
@@ -151,7 +151,12 @@ def _score(job: RecordingJob, settings: QualitySettings) -> QualityScores:
     return score_frames(job.recording, result.frame_names, result.status, observables, model, settings)
 
 
-def _fit_file(job: RecordingJob, row: str) -> Path:
+def fit_file(job: RecordingJob, row: str) -> Path:
+    """The npz of one row of a fitted recording.
+
+    Raises:
+        DataMissing: the recording was not fitted.
+    """
     path = job.fit_path(row)
     if not path.is_file():
         raise DataMissing(

@@ -15,7 +15,7 @@ from pipelines.bodies.track import truth_track
 from pipelines.errors import DataInvalid
 from pipelines.fitting.humor import rows_of
 from pipelines.pseudo_gt.fit import RecordingJob
-from pipelines.quality.files import SCORING_CODE, load_evidence
+from pipelines.quality.files import SCORING_CODE, fit_file, load_evidence
 from pipelines.quality.observables import observe
 from pipelines.quality.settings import ObservableSettings
 from pipelines.synthetic.truth import read_truth, truth_path
@@ -61,9 +61,13 @@ class KnownFrames:
 
 
 def measure_known(job: RecordingJob, settings: ObservableSettings) -> Path:
-    """Observe a fitted synthetic recording and measure it against its truth, unless that is done."""
+    """Observe a fitted synthetic recording and measure it against its truth, unless that is done.
+
+    Raises:
+        DataMissing: the recording was not fitted.
+    """
     assert job.data.truth_root is not None, "the recordings of a set have their truth"
-    inputs = {row: hash_file(job.fit_path(row)) for row in rows_of(job.settings.humor)}
+    inputs = {row: hash_file(fit_file(job, row)) for row in rows_of(job.settings.humor)}
     inputs["truth"] = hash_file(truth_path(job.data.truth_root, job.recording))
     code = code_version(*SCORING_CODE, "pipelines/quality/known")
     path = job.folder / FILE_NAME

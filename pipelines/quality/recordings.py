@@ -1,10 +1,9 @@
 """Which synthetic recordings the scores are calibrated on, and which they are tested on.
 
-Different in everything: trees' seeds (bodies, rooms, clothes, noise), rooms, subjects, motions; the walks
-are of other captured clips. `sofa_visit`, `sofa_rise` and `pivot_turn` are families that the calibration
-never sees; `chair_rise`, `bed_recline`, `step_turn` and `floor_pick` are ones that only it sees. The
-detector is the generator's default one. Frames far off the truth are rare in the easy rooms of the
-benchmark, so that most people here are filmed past a desk, a counter or a screen.
+Different in everything but the families of motion: trees' seeds (bodies, rooms, clothes, noise), rooms,
+subjects, motions, captured walks. The detector is the generator's default one. Frames far off the truth
+are rare in the easy rooms of the benchmark, so that most people here are filmed past a desk, a counter or
+a screen.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_a_planted_relation_is_found_on_other_recordings() -> None:
     report = evaluate_scores(other, expected, EvaluationSettings(bootstrap_samples=200))
     assert report.auroc.value > 0.95
     assert report.spearman.value > 0.85
-    assert report.gain.value > 0.7
+    assert report.gain.value > 0.5
     assert report.mean_expected_mm.value == pytest.approx(report.mean_true_mm, rel=0.08)
     assert report.auroc.interval is not None
     assert report.auroc.interval[0] <= report.auroc.value <= report.auroc.interval[1]
