@@ -124,12 +124,12 @@ def run_ablation(settings: AblationSettings) -> Evaluation:
         }
     )
     evaluation = evaluate(measured)
-    lines = [markdown(evaluation), "## What each choice costs", ""]
-    lines += [
-        "| choice | metric | difference, same samples | 95 % by recording |",
-        "| --- | --- | ---: | ---: |",
-    ]
-    lines += [f"| {' | '.join(row)} |" for row in costs(measured)]
+    lines = [markdown(evaluation)]
+    if found := costs(measured):
+        lines += ["## What each choice costs", ""]
+        lines.append("| choice | metric | difference, same samples | 95 % by recording |")
+        lines.append("| --- | --- | ---: | ---: |")
+        lines += [f"| {' | '.join(row)} |" for row in found]
     lines += ["", steps_line(settings), *weights_lines(settings), ""]
     write_text(settings.out_dir / REPORT, "\n".join(lines))
     return evaluation
