@@ -39,7 +39,7 @@ def add_options(parser: argparse._ArgumentGroup) -> None:
         "--preset", choices=("tiny", "paper"), default="tiny", help="sizes of the networks"
     )
     parser.add_argument("--batch", type=int, default=8, help="samples per step")
-    parser.add_argument("--steps", type=int, default=5, help="steps to time, after one to warm up")
+    parser.add_argument("--timed-steps", type=int, default=5, help="steps to time, after one to warm up")
     parser.add_argument(
         "--overfit", action="store_true", help="also train on the eight samples to the end (20 minutes)"
     )
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> BenchmarkTable:
         ("part", *columns),
         tuple(rows),
         notes=tuple(notes),
-        conditions={"steps": options.steps, "batch": options.batch, "preset": options.preset},
+        conditions={"steps": options.timed_steps, "batch": options.batch, "preset": options.preset},
     )
 
 
@@ -91,7 +91,7 @@ def time_steps(options: argparse.Namespace, shards: Path, stage: StageName) -> d
             "out_dir": out,
             "data": {"shards": shards, "workers": 0},
             "start_from": {"metro": out / "metro.safetensors", "rcnet": out / "rcnet.safetensors"},
-            stage: {"batch_size": options.batch, "steps": options.steps + 1},
+            stage: {"batch_size": options.batch, "steps": options.timed_steps + 1},
         }
     )
     torch.manual_seed(0)
@@ -100,7 +100,7 @@ def time_steps(options: argparse.Namespace, shards: Path, stage: StageName) -> d
     data, files = open_data(settings.data), resolve_body_files(None)
     ranks = Ranks(0, 1, torch.device("cpu"))
     training = open_training(settings, stage, data, files, {}, ranks, time.process_time)
-    seconds = training.time_steps(options.steps)
+    seconds = training.time_steps(options.timed_steps)
     seconds["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return seconds
 
