@@ -112,12 +112,11 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from pipelines.progress.status import run_status
+    from pipelines.progress.status import expected_recordings, run_status
     from pipelines.progress.status_text import print_status
-    from pipelines.pseudo_gt.data import data_source, list_recordings
 
     settings = _load(options)
-    status = run_status(settings.run_dir, list_recordings(settings, data_source(settings)))
+    status = run_status(settings.run_dir, expected_recordings(settings))
     print_status(status)
     return EXIT_FAILED if status.failed else EXIT_OK
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.artifacts import read_marker
-from pipelines.errors import DataMissing
+from pipelines.errors import DataMissing, PipelineError
 from pipelines.progress.events import FAILED, STARTED, Event, read_events
+from pipelines.pseudo_gt.data import data_source, list_recordings
+from pipelines.pseudo_gt.settings import PseudoGtSettings
+
+_log = logging.getLogger(__name__)
 
 STAGES = ("baseline", "humor", "export", "metrics", "quality")
 
@@ -66,6 +71,15 @@ def run_status(folder: Path, expected: Sequence[str] = ()) -> RunStatus:
     names = sorted(begun | set(expected) | {event.recording for event in events if event.recording})
     recordings = tuple(_recording_status(folder, name, events) for name in names)
     return RunStatus(folder, recordings, events[-1] if events else None)
+
+
+def expected_recordings(settings: PseudoGtSettings) -> tuple[str, ...]:
+    """Recordings a run will have; none known when its data cannot be reached."""
+    try:
+        return list_recordings(settings, data_source(settings))
+    except PipelineError as error:
+        _log.warning("recordings of the data are not known: %s", error.what)
+        return ()
 
 
 def _recording_status(folder: Path, name: str, events: Sequence[Event]) -> RecordingStatus:

@@ -35,6 +35,14 @@ def test_a_failed_recording_shows_in_the_exit_code(
     assert "FAILED TinyRoom_00034_01: no keypoints" in capsys.readouterr().out
 
 
+def test_a_run_whose_data_is_gone_still_has_a_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append_event(tmp_path / "prox", "finished", "fit", "Room_00034_01")
+    assert run(["status", f"prox.root={tmp_path / 'away' / 'prox'}", f"out_dir={tmp_path}"]) == EXIT_OK
+    assert "Room_00034_01" in capsys.readouterr().out
+
+
 def test_a_report_needs_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", f"run={tmp_path / 'nothing'}"]) == EXIT_USAGE
     message = capsys.readouterr().err
