@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> BenchmarkTable:
     num_frames = sum(int(fit.valid.sum()) for fit in fits)
     return BenchmarkTable(
         name="convergence",
-        title=f"PROX-style baseline on {num_frames} frames of {len(jobs)} recordings ({options.recordings_of})",
+        title=f"PROX-style baseline, {num_frames} frames of {len(jobs)} recordings "
+        f"({options.recordings_of})",
         columns=("", "as it is", "twice the iterations", "change (%)"),
         rows=tuple(rows),
         notes=("Twice the steps and rounds, tolerances a tenth, so that the steps are taken.",),
