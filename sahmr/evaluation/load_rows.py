@@ -16,7 +16,7 @@ from sahmr.data.coarse_body import load_template
 from sahmr.data.crop import CROP_PX
 from sahmr.data.supervision import Supervision, SupervisionSettings, load_supervision
 from sahmr.data.targets import ContactTargetSettings
-from sahmr.evaluation.definitions import DATASET_GT, METRO, PAPER_ROWS
+from sahmr.evaluation.definitions import DATASET_GT, METRO, PAPER_ROWS, ordered_rows
 from sahmr.evaluation.rows import MetroRow, Row, SahmrRow
 from sahmr.evaluation.settings import EvaluationSettings
 from sahmr.evaluation.table import RowDescription
@@ -60,7 +60,7 @@ def load_rows(
                 "two rows have one name", where=path, found=name, fix="name it otherwise in `rows`"
             )
         loaded[name] = row
-    return loaded
+    return {name: loaded[name] for name in ordered_rows(loaded)}
 
 
 def require_weights(settings: EvaluationSettings) -> None:
