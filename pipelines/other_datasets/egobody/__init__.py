@@ -1,0 +1,1 @@
+"""EgoBody: two people in scanned rooms before three to five Kinects."""

@@ -1,0 +1,1 @@
+"""RICH: people in scanned places before several calibrated cameras, with contact labels."""
