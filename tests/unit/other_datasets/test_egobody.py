@@ -16,20 +16,12 @@ from pipelines.datasets.proxd import BODY_KEYS
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.other_datasets.egobody.dataset import EgobodyDataset
 from pipelines.other_datasets.egobody.info import read_info, read_splits
-from pipelines.other_trees.egobody import write_egobody_tree
 from pipelines.records import SmplxParameters
 from pipelines.safe_pickle import load_pickle
 
 OLD = "recording_20210907_S02_S01_01"
 NEW = "recording_20220215_S21_S22_02"
 SKIN = np.array([217, 153, 128])
-
-
-@pytest.fixture(scope="session")
-def egobody_root(tmp_path_factory: pytest.TempPathFactory, files: BodyFiles) -> Path:
-    root = tmp_path_factory.mktemp("egobody")
-    write_egobody_tree(root, files)
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,16 @@ def test_the_person_comes_with_camera_and_images(data: ProxQuantitative) -> None
     assert person.contact is None
 
 
+def test_observations_can_be_fitted(data: ProxQuantitative) -> None:
+    seen = data.prox.observations(RECORDING)
+    assert seen.usable.all()
+    assert seen.frame_rate_hz == 5.0
+    truth = data.truth(RECORDING)
+    pelvis = truth.parameters.transl[truth.valid]
+    middle = seen.points_camera[truth.valid].mean(axis=1)
+    assert np.abs(middle - pelvis)[:, (0, 2)].max() < 0.3
+
+
 def test_a_python_2_pickle_is_read_as_latin1() -> None:
     stored = {"transl": np.array([[1.5, -2, 200.25]], np.float32), "empty": np.zeros((0, 3), np.float32)}
     read = loads(python2_pickled(stored), source="test")

@@ -19,19 +19,12 @@ from pipelines.other_datasets.rich.calibration import LevelFrame
 from pipelines.other_datasets.rich.dataset import RichDataset
 from pipelines.other_datasets.rich.gravity import world_up
 from pipelines.other_datasets.rich.names import gender_of, parse_sequence
-from pipelines.other_trees.rich import DEFECTS, SEQUENCES, people_of, write_rich_tree
+from pipelines.other_trees.rich import DEFECTS, SEQUENCES, people_of
 from pipelines.records import SmplxParameters
 from pipelines.safe_pickle import load_pickle
 
 TWO = "ParkingLot1_004_005_greetingchattingeating1"
 YOGA = "Pavallion_013_yoga2"
-
-
-@pytest.fixture(scope="session")
-def rich_root(tmp_path_factory: pytest.TempPathFactory, files: BodyFiles) -> Path:
-    root = tmp_path_factory.mktemp("rich")
-    write_rich_tree(root, files)
-    return root
 
 
 @pytest.fixture(scope="session")
