@@ -9,23 +9,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from pipelines.bodies.files import BodyFiles
 from pipelines.errors import PipelineError
 from pipelines.other_datasets.amass.dataset import AmassDataset
 from pipelines.other_datasets.amass.motions import SUBSETS
 from pipelines.other_datasets.egobody.dataset import EgobodyDataset
+from pipelines.other_datasets.people import (
+    PersonEntry,
+    people_of_egobody,
+    people_of_prox,
+    people_of_rich,
+)
 from pipelines.other_datasets.prox_quantitative import ProxQuantitative
-from pipelines.other_datasets.records import PersonRecording
 from pipelines.other_datasets.rich.dataset import RichDataset
 from pipelines.other_datasets.sahmr_support.prox import ProxSupport
 from pipelines.other_datasets.sahmr_support.rich import RichSupport, Split
 from pipelines.other_datasets.trees import TreeKind, recognise
 
-K = TypeVar("K")
 SAMPLED: Final = 4
-"""Recordings looked into, spread over all of them, unless all are asked for."""
+"""People looked at, spread over all of them, unless all are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def survey(root: Path, body_files: BodyFiles, *, full: bool = False) -> Survey:
     Args:
         root: the folder.
         body_files: body models; bodies are moved between cameras.
-        full: look into every recording instead of a few.
+        full: look at everyone instead of a few.
     """
     for base in (root, root / "quantitative", root / "sahmr_support"):
         kind = recognise(base)
@@ -72,9 +76,8 @@ def _quantitative(
     root: Path, files: BodyFiles, sampled: int | None, problems: list[str]
 ) -> Iterator[str]:
     data = ProxQuantitative(root, files)
-    names = data.recordings()
-    yield f"{len(names)} recordings"
-    yield from _people([(name, name) for name in names], data.person, sampled, problems)
+    yield f"{len(data.recordings())} recordings"
+    yield from _people(list(people_of_prox(data)), sampled, problems)
 
 
 def _rich(root: Path, files: BodyFiles, sampled: int | None, problems: list[str]) -> Iterator[str]:
@@ -82,14 +85,8 @@ def _rich(root: Path, files: BodyFiles, sampled: int | None, problems: list[str]
     names = data.sequences()
     splits = Counter(data.split(name) for name in names)
     yield f"{len(names)} sequences: " + ", ".join(f"{n} {split}" for split, n in splits.items())
-    first_views = [
-        (f"{name}/{subject}", (name, subject, data.views(name)[0]))
-        for name in names
-        for subject in data.subjects(name)
-        if data.views(name)
-    ]
-    yield from _people(first_views, lambda key: data.person(*key), sampled, problems)
     problems += [f"{name}: no calibrated view" for name in names if not data.views(name)]
+    yield from _people(list(people_of_rich(data)), sampled, problems)
 
 
 def _egobody(root: Path, files: BodyFiles, sampled: int | None, problems: list[str]) -> Iterator[str]:
@@ -98,8 +95,7 @@ def _egobody(root: Path, files: BodyFiles, sampled: int | None, problems: list[s
     views = Counter(len(data.views(name)) for name in names)
     told = ", ".join(f"{n} with {k} views" for k, n in sorted(views.items()))
     yield f"{len(names)} recordings: {told}"
-    both = [(f"{name}/{body}", (name, body)) for name in names for body in (0, 1)]
-    yield from _people(both, lambda key: data.person(*key), sampled, problems)
+    yield from _people(list(people_of_egobody(data)), sampled, problems)
 
 
 def _rich_support(
@@ -136,25 +132,20 @@ def _amass(root: Path, files: BodyFiles, sampled: int | None, problems: list[str
         yield f"{split}: {len(data.motions(split))} motions; absent subsets: {', '.join(absent) or 'none'}"
 
 
-def _people(
-    keys: list[tuple[str, K]],
-    read: Callable[[K], PersonRecording],
-    sampled: int | None,
-    problems: list[str],
-) -> Iterator[str]:
-    """One line per person looked at."""
-    step = 1 if sampled is None else max(1, -(-len(keys) // sampled))
-    for name, key in keys[::step]:
+def _people(entries: list[PersonEntry], sampled: int | None, problems: list[str]) -> Iterator[str]:
+    """One line per person and camera looked at."""
+    step = 1 if sampled is None else max(1, -(-len(entries) // sampled))
+    for entry in entries[::step]:
         try:
-            person = read(key)
+            person = entry.read()
         except PipelineError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(f"{entry.name}: {error}")
             continue
         bodies = person.bodies
         counts = Counter(reason for reason in bodies.status if reason)
         amiss = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "all usable"
         yield (
-            f"{name}: {bodies.gender}, {len(bodies.status)} frames, bodies {amiss}, "
+            f"{entry.name}: {bodies.gender}, {len(bodies.status)} frames, bodies {amiss}, "
             f"{int(person.has_image.sum())} images of {person.view.name}"
         )
 

@@ -152,9 +152,19 @@ class EgobodyDataset:
             T_world_from_camera=self.camera_pose(recording, view),
         )
 
+    def scan(self, recording: str) -> Path:
+        """The scan of a recording's room."""
+        return self._scan(self.info(recording).scene)
+
+    def fits(self, recording: str, body: int) -> Path:
+        """The folder that holds a folder per frame of a body's fits."""
+        role = self.info(recording).role(body)
+        folder = self.root / f"smplx_{role}_{self.split(recording)}" / recording
+        return folder / f"body_idx_{body}" / "results"
+
     def scene_mesh(self, recording: str) -> ScanMesh:
         """The scan, world frame (y up)."""
-        return self._meshes(self._scan(self.info(recording).scene))
+        return self._meshes(self.scan(recording))
 
     def floor_world(self, recording: str) -> Float[np.ndarray, "4"]:
         """Floor plane (n, d) in the world, n near +y; estimated from the scan."""
@@ -176,7 +186,7 @@ class EgobodyDataset:
     def bodies(self, recording: str, body: int, view: str = MASTER) -> FittedSequence:
         """EgoBody's bodies of one person, in one view's colour camera, one row per frame."""
         names, gender = self.frame_names(recording), self.gender(recording, body)
-        paths = [self._fits(recording, body) / name / "000.pkl" for name in names]
+        paths = [self.fits(recording, body) / name / "000.pkl" for name in names]
         master, status = read_fits(paths, self.settings.max_transl_m)
         self._check_gender(recording, body, paths, status)
         T_view_from_master = invert(self.master_from_view(recording, view))
@@ -203,7 +213,7 @@ class EgobodyDataset:
             dataset="EgoBody",
             split=self.split(recording),
             scene=self.info(recording).scene,
-            subject=f"{recording}/body_idx_{body}",
+            subject=f"{recording.removeprefix('recording_')}/{body}",
             view=self.camera(recording, view),
             world_up=np.array([0.0, 1.0, 0.0]),
             frame_rate_hz=self.settings.frame_rate_hz,
@@ -246,11 +256,6 @@ class EgobodyDataset:
 
     def _scan(self, scene: str) -> Path:
         return self.root / "scene_mesh" / scene / f"{scene}.obj"
-
-    def _fits(self, recording: str, body: int) -> Path:
-        role = self.info(recording).role(body)
-        folder = self.root / f"smplx_{role}_{self.split(recording)}" / recording
-        return folder / f"body_idx_{body}" / "results"
 
     def _images(self, recording: str, view: str) -> Path:
         return self.root / "kinect_color" / recording / view

@@ -20,10 +20,10 @@ def test_people_of_each_tree_are_counted(
     assert "male, 9 frames, bodies 1 fit_missing, 1 fit_not_finite, 9 images of color" in text
     rich = survey(rich_root, files, full=True)
     assert rich.lines[0] == "2 sequences: 1 train, 1 test"
-    assert "female, 3 frames, bodies all usable, 3 images of cam_00" in rich.lines[-1]
+    assert "female, 3 frames, bodies all usable, 3 images of cam_00" in rich.lines[-2]
     egobody = survey(egobody_root, files, full=True)
     assert egobody.lines[0] == "2 recordings: 1 with 3 views, 1 with 5 views"
-    assert len(egobody.lines) == 5
+    assert len(egobody.lines) == 1 + 2 * (3 + 5)
     assert rich.problems == egobody.problems == ()
 
 
