@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation report plan status synthesise doctor compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation report plan status synthesise doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ synthesise: setup ## only write the synthetic PROX tree
 
 doctor: setup ## say what is present, missing or broken, and where to get each licensed file
 	$(RUN) doctor $(OPTIONS)
+
+survey: setup ## say which data set a folder holds, and what of it: make survey DATA=/data/RICH
+	$(RUN) survey $(DATA)
 
 compare: setup ## compare two metric reports: make compare A=.../metrics.json B=.../metrics.json
 	$(RUN) compare $(A) $(B)

@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("first", type=Path)
     verb.add_argument("second", type=Path)
     verb.set_defaults(verb=_compare)
+    verb = verbs.add_parser("survey", help="say which data set a folder holds, and what of it")
+    verb.add_argument("folder", type=Path)
+    verb.add_argument("--body-models", type=Path, help="licensed SMPL-X files; default: the stand-in")
+    verb.add_argument("--full", action="store_true", help="look at everyone instead of a few")
+    verb.set_defaults(verb=_survey)
     verb = verbs.add_parser("verify", help="check every byte of shards; name damaged samples")
     verb.add_argument("folder", type=Path, help="a set of shards, or a folder of sets")
     verb.add_argument("--quarantine", action="store_true", help="move damaged shards aside")
@@ -210,6 +215,15 @@ def _ablation(options: argparse.Namespace) -> int:
 
     settings = load_settings(AblationSettings, options.config, options.overrides)
     return EXIT_OK if run_ablation_flow(settings) else EXIT_FAILED
+
+
+def _survey(options: argparse.Namespace) -> int:
+    from pipelines.bodies.files import resolve_body_files
+    from pipelines.other_datasets.survey import survey
+
+    found = survey(options.folder, resolve_body_files(options.body_models), full=options.full)
+    sys.stdout.write(found.to_text() + "\n")
+    return EXIT_OK if found.kind is not None and not found.problems else EXIT_FAILED
 
 
 def _settings(options: argparse.Namespace) -> int:
