@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pipelines.errors import DataInvalid
+from pipelines.errors import DataInvalid, DataMissing
 from pipelines.safe_pickle import load_pickle
 
 NUM_SMPL, NUM_SMPLX = 6890, 10475
@@ -52,3 +53,21 @@ def read_contact(path: Path) -> ContactLabels:
         )
     to_scan_m = None if vectors is None else np.asarray(vectors, np.float64)
     return ContactLabels(values.reshape(-1).astype(bool), to_scan_m)
+
+
+def read_all_contact(
+    paths: Sequence[Path],
+) -> tuple[Bool[np.ndarray, "frames 6890"], Bool[np.ndarray, " frames"], int]:
+    """Labels of one person in many frames, which frames have them, and how many files are broken."""
+    labels = np.zeros((len(paths), NUM_SMPL), dtype=bool)
+    labelled = np.zeros(len(paths), dtype=bool)
+    broken = 0
+    for row, path in enumerate(paths):
+        try:
+            labels[row] = read_contact(path).contact
+            labelled[row] = True
+        except DataMissing:
+            continue
+        except DataInvalid:
+            broken += 1
+    return labels, labelled, broken

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence as Several
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from pipelines.bodies.files import BodyFiles
 from pipelines.datasets.scenes import ScanMesh, read_scan_mesh
@@ -19,7 +18,7 @@ from pipelines.other_datasets.fits import moved_fits, read_fits
 from pipelines.other_datasets.images import find_color, read_color
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.rich.calibration import read_camera, read_level_frame
-from pipelines.other_datasets.rich.contact import NUM_SMPL, ContactLabels, read_contact
+from pipelines.other_datasets.rich.contact import ContactLabels, read_all_contact, read_contact
 from pipelines.other_datasets.rich.gravity import floor_world, world_up
 from pipelines.other_datasets.rich.names import (
     SPLITS,
@@ -247,7 +246,12 @@ class RichDataset:
     def person(self, sequence: str, subject: str, view: str) -> PersonRecording:
         """One person before one camera, with RICH's contact labels."""
         bodies = self.bodies(sequence, subject, view)
-        contact, labelled, broken = self._all_contact(sequence, subject, bodies.frame_names)
+        contact, labelled, broken = read_all_contact(
+            [
+                self._person_file("human_scene_contact", sequence, subject, name)
+                for name in bodies.frame_names
+            ]
+        )
         stems = [self._image_stem(sequence, view, name) for name in bodies.frame_names]
         return PersonRecording(
             dataset="RICH",
@@ -263,22 +267,6 @@ class RichDataset:
             has_contact=labelled,
             skipped={"contact_invalid": broken} if broken else {},
         )
-
-    def _all_contact(
-        self, sequence: str, subject: str, frame_names: Several[str]
-    ) -> tuple[Bool[np.ndarray, "frames 6890"], Bool[np.ndarray, " frames"], int]:
-        labels = np.zeros((len(frame_names), NUM_SMPL), dtype=bool)
-        labelled = np.zeros(len(frame_names), dtype=bool)
-        broken = 0
-        for row, name in enumerate(frame_names):
-            try:
-                labels[row] = self.contact(sequence, subject, name).contact
-                labelled[row] = True
-            except DataMissing:
-                continue
-            except DataInvalid:
-                broken += 1
-        return labels, labelled, broken
 
     def _check_subject(self, sequence: str, subject: str) -> None:
         if subject not in self.subjects(sequence):

@@ -153,7 +153,7 @@ def field_of(meta: Any, name: str, source: object) -> Any:
         DataInvalid: it is absent; names those that are there.
     """
     if not isinstance(meta, dict) or name not in meta:
-        found = ", ".join(map(str, meta)) if isinstance(meta, dict) else type(meta).__name__
+        found = ", ".join(map(str, list(meta)[:12])) if isinstance(meta, dict) else type(meta).__name__
         raise DataInvalid(f"meta data lacks {name}", where=source, found=found, fix=_FIX)
     return meta[name]
 
