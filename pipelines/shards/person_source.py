@@ -1,0 +1,156 @@
+"""People of another data set (RICH, EgoBody, PROX quantitative) as a source of samples.
+
+Their own SMPL-X bodies are stored as SMPL+H, like the generator's true bodies; the shards are of the kind
+`truth`. RICH's own contact labels are not stored: a sample's labels follow from body and scan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from pipelines.artifacts import hash_file, hash_listing
+from pipelines.bodies.files import BodyFiles
+from pipelines.bodies.parts import contact_labels_smplh
+from pipelines.errors import DataInvalid
+from pipelines.other_datasets.people import PersonEntry
+from pipelines.other_datasets.records import PersonRecording
+from pipelines.records import FRAME_OK, SmplxParameters
+from pipelines.shards.scene_cloud import scene_cloud
+from pipelines.shards.schema import ShardKind, ShardScene
+from pipelines.shards.settings import ShardsSettings
+from pipelines.shards.smplh_from_smplx import smplh_from_smplx
+from pipelines.shards.source import Candidate, SourceRecording, SourceScene
+from pipelines.shards.splits import Membership
+
+_KEPT: Final = 4
+"""People kept in memory."""
+
+
+@dataclass(frozen=True)
+class PersonSource:
+    """Everyone of a list, each one person before one camera."""
+
+    settings: ShardsSettings
+    files: BodyFiles
+    people: Iterable[PersonEntry]
+    kind: ShardKind = "truth"
+    code: tuple[str, ...] = (
+        "pipelines/other_datasets",
+        "pipelines/shards/person_source",
+        "pipelines/shards/smplh_from_smplx",
+    )
+
+    @cached_property
+    def entries(self) -> dict[str, PersonEntry]:
+        """By name.
+
+        Raises:
+            DataInvalid: two people have one name.
+        """
+        listed = list(self.people)
+        entries = {entry.name: entry for entry in listed}
+        if len(entries) != len(listed):
+            raise DataInvalid("people share a name", found=f"{len(listed)} people, {len(entries)} names")
+        return dict(sorted(entries.items()))
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Everyone; frames without a body or an image are left out, and counted."""
+        return tuple(self._candidate(name) for name in self.entries)
+
+    def recording(self, name: str) -> SourceRecording:
+        """Bodies of every frame as SMPL+H; images are read when asked for."""
+        entry, person = self.entries[name], self._read(name)
+        bodies, view = person.bodies, person.view
+        if not isinstance(bodies.parameters, SmplxParameters):
+            raise DataInvalid(f"bodies of {name} are not SMPL-X", found=type(bodies.parameters).__name__)
+        converted = smplh_from_smplx(self.files, bodies.gender, bodies.parameters)
+        error_mm = 1e3 * converted.v2v_m
+        limit_mm = self.settings.truth.max_conversion_mm
+
+        def image(row: int) -> UInt8[np.ndarray, "height width 3"]:
+            return entry.image(bodies.frame_names[row])
+
+        return SourceRecording(
+            recording=name,
+            scene=person.scene,
+            subject=person.subject,
+            gender=bodies.gender,
+            K=np.asarray(view.K, np.float64),
+            image_size_px=view.image_size_px,
+            T_world_from_camera=np.asarray(view.T_world_from_camera, np.float64),
+            frame_names=bodies.frame_names,
+            bodies=converted.parameters,
+            status=bodies.status,
+            expected_error_mm=error_mm.astype(np.float32),
+            weight=np.ones(len(error_mm), np.float32),
+            reject_reason=tuple(np.where(error_mm > limit_mm, "conversion", "").tolist()),
+            image=image,
+            provenance=json.dumps(self._provenance(person), sort_keys=True),
+        )
+
+    def scene(self, recording: str) -> SourceScene:
+        """Cloud of the scan; these data sets bring no distance grid."""
+        sample = self.settings.sample
+        points = scene_cloud(self.entries[recording].mesh(), sample.pitch_m)
+        scene = self._read(recording).scene
+        stored = ShardScene(scene, points.astype(np.float32), np.float32(sample.pitch_m), "", "")
+        low, high = points.min(axis=0), points.max(axis=0)
+        return SourceScene(stored, low - sample.scene_margin_m, high + sample.scene_margin_m)
+
+    def category_of_vertex(self) -> Int[np.ndarray, "6890"]:
+        """Parts of the body files."""
+        return contact_labels_smplh(self.files)
+
+    def inputs(self, recording: str) -> dict[str, str]:
+        """Hashes of the files that bodies, camera and scan come from; images by the bodies' frames only."""
+        gender = self._read(recording).bodies.gender
+        found = {f"input {row}": _hash(path) for row, path in enumerate(self.entries[recording].inputs)}
+        models = {"SMPL-X": self.files.smplx(gender), "SMPL+H": self.files.smplh(gender)}
+        return {**found, **{name: hash_file(path) for name, path in models.items()}}
+
+    def _candidate(self, name: str) -> Candidate:
+        person = self._read(name)
+        status, stride = person.bodies.status, self.settings.stride
+        rows, left_out = [], dict.fromkeys(("frame_stride",), 0)
+        for row, reason in enumerate(status):
+            why = reason or ("" if person.has_image[row] else "image_missing")
+            if row % stride:
+                left_out["frame_stride"] += 1
+            elif why == FRAME_OK:
+                rows.append(row)
+            else:
+                left_out[why] = left_out.get(why, 0) + 1
+        return Candidate(
+            member=Membership(name, person.scene, (person.subject,)),
+            num_frames=len(status),
+            rows=tuple(rows),
+            left_out={reason: count for reason, count in sorted(left_out.items()) if count},
+        )
+
+    def _provenance(self, person: PersonRecording) -> dict[str, str]:
+        return {
+            "kind": self.kind,
+            "data_set": person.dataset,
+            "data_set_split": person.split,
+            "bodies": "stand-in" if self.files.is_standin else "licensed",
+            "sample_settings": self.settings.sample.content_hash(),
+        }
+
+    def _read(self, name: str) -> PersonRecording:
+        return self._reader(name)
+
+    @cached_property
+    def _reader(self) -> Callable[[str], PersonRecording]:
+        return lru_cache(_KEPT)(lambda name: self.entries[name].read())
+
+
+def _hash(path: Path) -> str:
+    return hash_listing(path) if path.is_dir() else hash_file(path)
