@@ -6,6 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from flows.cli import run
 from pipelines.bodies.files import BodyFiles
 from pipelines.other_datasets.sahmr_support.prox import ProxSupport
 from pipelines.other_datasets.sahmr_support.rich import RichSupport
@@ -46,3 +49,12 @@ def test_problems_are_lines(files: BodyFiles, rich_root: Path, tmp_path: Path) -
     assert any("Pavallion_multicam2world.json" in problem for problem in found.problems)
     assert survey(tmp_path / "nowhere", files).to_text().endswith("no such folder")
     assert survey(tmp_path, files).to_text() == "no data set that is known here\n  rich"
+
+
+def test_the_verb_prints_it_and_fails_on_strangers(
+    amass_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["survey", str(amass_root)]) == 0
+    assert capsys.readouterr().out.startswith("a tree of AMASS\n  train: 7 motions")
+    assert run(["survey", str(tmp_path)]) == 1
+    assert "an empty folder" in capsys.readouterr().out
