@@ -204,7 +204,7 @@ def _own_rates(settings: PseudoGtSettings, rates: PlanRates) -> tuple[PlanRates,
     known = rates.baseline_cpu_s_per_frame + rates.humor_cpu_s_per_frame + rates.export_cpu_s_per_frame
     factor = cpu_s / frames / known
     scaled = {name: getattr(rates, name) * factor for name in PlanRates.model_fields if "cpu_s" in name}
-    return rates.model_copy(update=scaled), f"measured on {recordings} recordings of this run"
+    return rates.model_copy(update=scaled), f"measured on {recordings} recording(s) of this run"
 
 
 def _existing(folder: Path) -> Path:

@@ -114,7 +114,7 @@ def test_own_times_replace_the_measured_rates(tmp_path: Path) -> None:
     append_event(settings.run_dir, "finished", "fit", "R", cpu_s=0.1, stages=[])  # found it done
     plan = plan_run(settings)
     assert plan.cpu_s == pytest.approx(3 * before)
-    assert plan.measured_on == "measured on 1 recordings of this run"
+    assert plan.measured_on == "measured on 1 recording(s) of this run"
 
 
 def test_changed_settings_are_named(tmp_path: Path) -> None:
