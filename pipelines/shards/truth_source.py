@@ -108,7 +108,7 @@ class TruthSource:
         Raises:
             RecordingRefused: the generator finds no room for this motion.
         """
-        made, scenery = self._kept.pop(name, None) or self._draw(name)
+        made, scenery = self._kept.pop(name) if name in self._kept else self._draw(name)
         truth, limits = scenery.truth, self.settings.truth
         converted = smplh_from_smplx(self.files, truth.gender, truth.parameters)
         hidden = truth.joint_hidden.mean(axis=1)
