@@ -18,6 +18,7 @@ from pipelines.records import SequenceObservations
 
 LOGGER = logging.getLogger(__name__)
 
+_SIDES: Final = ("left", "right")
 _LIMBS: Final = {
     "arms": ("shoulder", "elbow", "wrist"),
     "legs": ("hip", "knee", "ankle", "big_toe", "small_toe", "heel"),
@@ -84,8 +85,8 @@ def mend_side_swaps(
     exchanged = np.zeros((len(points), len(_LIMBS)), dtype=bool)
     extent_px = _person_extent(keypoints_px[:, :25], confidence[:, :25])
     for limb, parts in enumerate(_LIMBS.values()):
-        rows = [BODY25_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in parts]
-        partners = [BODY25_FLIP[row] for row in rows]
+        rows = np.array([BODY25_NAMES.index(f"{side}_{part}") for side in _SIDES for part in parts])
+        partners = np.array(BODY25_FLIP)[rows]
         for segment in np.unique(segment_id):
             frames = np.flatnonzero(segment_id == segment)
             as_found, other = np.ix_(frames, rows), np.ix_(frames, partners)
