@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,13 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.artifacts import read_npz, write_npz
 from pipelines.bodies.files import BodyFiles
-from pipelines.bodies.joints import HUMOR_KEY_VERTICES
 from pipelines.bodies.model import load_smplh
 from pipelines.bodies.parts import contact_labels_smplh
 from pipelines.errors import DataInvalid, FittingFailed
 from pipelines.fitting.frame_curvature import FrameCurvature
+from pipelines.fitting.hand_over import Layout, cut_frame_variables, neighbour_targets
 from pipelines.fitting.initialise import start_variables
 from pipelines.fitting.motion_curvature import MotionCurvature
 from pipelines.fitting.objective import StageObjective, require_data
@@ -43,14 +42,13 @@ from pipelines.fitting.refine import pose_data, pose_variables
 from pipelines.fitting.settings import HumorSettings, StageSettings, WindowSettings
 from pipelines.fitting.side_swaps import with_sides_mended
 from pipelines.fitting.solver import StageResult, minimise
-from pipelines.fitting.variables import Variables, all_finite, from_arrays, to_arrays
+from pipelines.fitting.stage_state import StageState, hash_inputs, read_state, write_state
+from pipelines.fitting.variables import Variables, all_finite
 from pipelines.fitting.window_data import (
-    NeighbourTargets,
-    WindowData,
     gather_scene,
     gather_windows,
 )
-from pipelines.fitting.windows import Window, WindowFit, cut_windows, frame_rows, stitch_windows
+from pipelines.fitting.windows import Window, WindowFit, cut_windows, stitch_windows
 from pipelines.geometry.rotations import rotmat_to_rotvec
 from pipelines.motion_prior.canonical import parse_floor
 from pipelines.motion_prior.checkpoint import Priors
@@ -67,27 +65,6 @@ LOGGER = logging.getLogger(__name__)
 
 ROWS = ("vposer_t", "humor", "prox_humor", "refined")
 """What a fit can end with, from least to most; `refined` needs stages of kind `poses`."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layout:
-    """A way to cut the recording, and the observations cut that way."""
-
-    windows: tuple[Window, ...]
-    data: WindowData
-    at_once: int
-    """Windows solved in one batch."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StageState:
-    """Where the windows of a recording are after a stage."""
-
-    variables: dict[str, Tensor]
-    terms: dict[str, np.ndarray]
-    """`<stage>.<term>` -> raw value per window, all stages so far."""
-    failed: np.ndarray
-    """Windows that have no usable fit."""
 
 
 def fit_humor(
@@ -171,7 +148,7 @@ class _Recording:
         self.pose_layout: Layout | None = None
         self.roll_out: FittedSequence | None = None
         self._states: dict[str, StageState] = {}
-        self._input_hash = _hash_inputs(observations, scene, priors, settings, self.gender)
+        self._input_hash = hash_inputs(observations, scene, priors, settings, self.gender)
 
     def _layout(self, settings: WindowSettings, at_once: int, dtype: torch.dtype) -> Layout:
         windows = cut_windows(self.observations.segment_id, settings)
@@ -231,26 +208,13 @@ class _Recording:
         path = None
         if self.checkpoint_dir is not None:
             path = self.checkpoint_dir / f"stage_{stage.name}-{key[:16]}.npz"
-        state = self._read(path, key)
+        state = None if path is None else read_state(path, key, self.data.K.dtype)
         if state is None:
             state = self._run(stage, before)
             if path is not None:
-                _write_state(path, key, state)
+                write_state(path, key, state)
         self._states[key] = state
         return state
-
-    def _read(self, path: Path | None, key: str) -> StageState | None:
-        if path is None or not path.is_file():
-            return None
-        try:
-            arrays = read_npz(path)
-            if str(arrays["key"]) != key:
-                return None
-        except (DataInvalid, KeyError):
-            LOGGER.warning("checkpoint %s cannot be read; the stage runs again", path.name)
-            return None
-        terms = {k.removeprefix("term/"): v for k, v in arrays.items() if k.startswith("term/")}
-        return StageState(from_arrays(arrays, self.data.K.dtype), terms, arrays["failed"])
 
     def _run(self, stage: StageSettings, before: StageState) -> StageState:
         if stage.kind == "motion" and "latent_motion" not in before.variables:
@@ -385,58 +349,6 @@ class _Recording:
         return fits
 
 
-def neighbour_targets(
-    models: FitModels, layout: Layout, variables: Variables, window: int, failed: np.ndarray
-) -> NeighbourTargets:
-    """What the windows on both sides of one window say about the frames they share with it."""
-    frames = layout.data.frames_used.shape[1]
-    keys = torch.tensor(HUMOR_KEY_VERTICES)
-    body = models.body.subset(keys)
-    zeros = variables["betas"].new_zeros
-    vertices, shared = zeros(1, 2, frames, len(keys), 3), zeros(1, 2, frames)
-    betas, floor = zeros(1, 2, variables["betas"].shape[1]), zeros(1, 2, 3)
-    present = zeros(1, 2)
-    own = layout.windows[window]
-    for side, other in enumerate((window - 1, window + 1)):
-        later = max(window, other)
-        if not 0 <= other < len(layout.windows) or failed[other] or not layout.windows[later].overlap:
-            continue
-        overlap, length = layout.windows[later].overlap, layout.windows[other].length
-        theirs = {name: value[other : other + 1] for name, value in variables.items()}
-        with torch.no_grad():
-            posed = predict_motion(replace(models, body=body), theirs, length).vertices
-        assert posed is not None
-        here = slice(0, overlap) if side == 0 else slice(own.length - overlap, own.length)
-        there = slice(length - overlap, length) if side == 0 else slice(0, overlap)
-        vertices[0, side, here] = posed[0, there]
-        shared[0, side, here] = 1
-        betas[0, side], floor[0, side] = theirs["betas"][0], theirs["floor_plane"][0]
-        present[0, side] = 1
-    return NeighbourTargets(vertices, shared, betas, floor, present)
-
-
-def cut_frame_variables(
-    variables: Variables, runs: Sequence[Window], windows: Sequence[Window], failed: np.ndarray
-) -> tuple[dict[str, Tensor], np.ndarray]:
-    """Per-frame variables solved in runs, cut into windows; betas are the mean over a window's frames.
-
-    A frame held by two runs takes the later one's values, unless that one failed.
-    """
-    num_frames = max(run.start + run.length for run in runs)
-    owner = np.full(num_frames, -1)
-    for index, run in enumerate(runs):
-        held = owner[run.frames]
-        owner[run.frames] = held if failed[index] and (held >= 0).all() else index
-    starts = np.array([run.start for run in runs])
-    frames = frame_rows(windows)
-    run, place = owner[frames], frames - starts[owner[frames]]
-    cut = {name: variables[name][run, place] for name in ("trans", "root_orient", "latent_pose")}
-    inside = torch.as_tensor(np.arange(frames.shape[1]) < np.array([[w.length] for w in windows]))
-    share = inside.to(variables["betas"].dtype) / inside.sum(1, keepdim=True)
-    cut["betas"] = (variables["betas"][run] * share[..., None]).sum(1)
-    return cut, failed[run].all(axis=1)
-
-
 def _frame_status(
     observations: SequenceObservations,
     windows: Sequence[Window],
@@ -470,38 +382,3 @@ def _finite(fit: WindowFit) -> WindowFit:
 
 def _double(tensor: Tensor) -> np.ndarray:
     return tensor.double().numpy().copy()
-
-
-def _write_state(path: Path, key: str, state: StageState) -> None:
-    arrays = {"key": key, "failed": state.failed, **to_arrays(state.variables)}
-    write_npz(path, arrays | {f"term/{name}": value for name, value in state.terms.items()})
-
-
-def _hash_inputs(
-    observations: SequenceObservations,
-    scene: SceneScan | None,
-    priors: Priors,
-    settings: HumorSettings,
-    gender: str,
-) -> str:
-    """Identity of everything the stages read, their own settings left out."""
-    digest = sha256()
-    general = settings.model_dump(mode="json", exclude={"stages", "preset"})
-    digest.update(repr((observations.recording, gender, sorted(general.items()))).encode())
-    digest.update(repr(sorted(priors.provenance.items())).encode())
-    arrays = [
-        observations.segment_id,
-        observations.keypoints_px,
-        observations.keypoints_confidence,
-        observations.points_camera,
-        observations.num_points,
-        observations.K,
-        observations.T_world_from_camera,
-        observations.floor_camera,
-    ]
-    if scene is not None:
-        arrays += [scene.vertices_world, scene.faces, scene.sdf_m]
-        arrays += [scene.sdf_min_world, scene.sdf_max_world]
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
