@@ -41,7 +41,7 @@ _PACE: Final = {
     "decay_factor": 0.02,
     "warm_up_steps": 30,
     "clip_value": 0.5,
-    "validate_every": 150,
+    "validate_every": 100,
 }
 
 PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {
@@ -49,11 +49,11 @@ PRESETS: Final[Mapping[PresetName, Mapping[str, Any]]] = {
     "tiny": {
         "rcnet_network": {"backbone": _BACKBONE, "contact_net": _SPARSE, "nearby": _NEARBY},
         "mesh_network": _MESH,
-        "start": {**_PACE, "steps": 600, "masked_share": 0.0},
+        "start": {**_PACE, "steps": 400, "masked_share": 0.0},
         # f2 is the box's width at the root's depth: 1.15 times a person of 1.4 m, half bent, to 1.7 m.
-        "rcnet": {**_PACE, "steps": 900, "start_depth": 1.7},
-        "mesh": {**_PACE, "steps": 600},
-        "metro": {**_PACE, "steps": 600, "masked_share": 0.0},
+        "rcnet": {**_PACE, "steps": 600, "start_depth": 1.7},
+        "mesh": {**_PACE, "steps": 350},
+        "metro": {**_PACE, "steps": 350, "masked_share": 0.0},
         "data": {"workers": 0, "validation_limit": 64},
     },
 }
