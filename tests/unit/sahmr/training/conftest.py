@@ -43,7 +43,7 @@ MICRO: dict[str, Any] = {
         "feed_forward": 16,
     },
     **{
-        stage: {"batch_size": 4, "steps": 2, "warm_up_steps": 0, "log_every": 1}
+        stage: {"batch_size": 4, "steps": 2, "warm_up_steps": 0, "log_every": 1, "validate_every": 1}
         for stage in ("start", "rcnet", "mesh", "metro")
     },
 }
