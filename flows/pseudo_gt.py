@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, as_completed
-from tqdm import tqdm
 
-from flows.runner import build_task_runner
+from flows.runner import build_task_runner, collect
 from pipelines.errors import FittingFailed
 from pipelines.metrics.summary import read_table
 from pipelines.metrics.tables import print_table
@@ -49,7 +46,7 @@ def pseudo_gt(settings: PseudoGtSettings) -> list[str]:
     data = data_source(settings)
     recordings = list_recordings(settings, data)
     futures = {fit_and_measure.submit(settings, data, name): name for name in recordings}
-    failures = _collect(futures)
+    failures = collect(futures, "recordings")
     finished = [name for name in recordings if name not in failures]
     if finished:
         write_table(settings, data, finished)
@@ -79,19 +76,3 @@ def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
     if failure is not None:
         _log.error("%s", failure)
     return failure is None
-
-
-def _collect(futures: dict[PrefectFuture[Path], str]) -> dict[str, str]:
-    """Wait for all; one that fails is reported and does not stop the others."""
-    failures = {}
-    bar = tqdm(total=len(futures), desc="recordings", unit="rec", disable=not sys.stderr.isatty())
-    with bar:
-        for future in as_completed(list(futures)):
-            name = futures[future]
-            try:
-                future.result()
-            except Exception as error:
-                failures[name] = f"{type(error).__name__}: {error}"
-                _log.error("%s failed: %s", name, failures[name])
-            bar.update()
-    return failures

@@ -10,10 +10,8 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, as_completed
-from tqdm import tqdm
 
-from flows.runner import build_task_runner
+from flows.runner import build_task_runner, collect
 from pipelines.errors import ProductionFailed
 from pipelines.report.page import HEADLINE, MARKDOWN, PAGE, write_report
 from pipelines.report.produce import report_recording
@@ -40,7 +38,7 @@ def report(settings: ReportSettings) -> Path:
         ProductionFailed: recordings failed; raised when the page over the others is written.
     """
     recordings = FinishedRun.open(settings.run, settings.recordings).recordings
-    failures = _collect({report_one.submit(settings, name): name for name in recordings})
+    failures = collect({report_one.submit(settings, name): name for name in recordings}, "recordings")
     finished = [name for name in recordings if name not in failures]
     page = settings.folder / PAGE
     if finished:
@@ -79,19 +77,3 @@ def _publish(settings: ReportSettings) -> None:
     create_image_artifact(
         f"data:image/png;base64,{picture}", key="headline", description="Headline figures"
     )
-
-
-def _collect(futures: dict[PrefectFuture[Path], str]) -> dict[str, str]:
-    """Wait for all; one that fails is reported and does not stop the others."""
-    failures = {}
-    bar = tqdm(total=len(futures), desc="recordings", unit="rec", disable=not sys.stderr.isatty())
-    with bar:
-        for future in as_completed(list(futures)):
-            name = futures[future]
-            try:
-                future.result()
-            except Exception as error:
-                failures[name] = f"{type(error).__name__}: {error}"
-                _log.error("%s failed: %s", name, failures[name])
-            bar.update()
-    return failures

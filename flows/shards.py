@@ -8,10 +8,8 @@ from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, as_completed
-from tqdm import tqdm
 
-from flows.runner import build_task_runner
+from flows.runner import build_task_runner, collect
 from pipelines.errors import ProductionFailed
 from pipelines.shards.describe import describe_shards
 from pipelines.shards.plan import PlannedShard
@@ -49,9 +47,9 @@ def shards(settings: ShardsSettings) -> Path:
     production = plan_production(settings)
     # A recording without scores fails below, in the shards it is in.
     scored = {score_one.submit(settings, name): name for name in recordings_to_score(production)}
-    _collect(scored, "scores")
+    collect(scored, "scores")
     written = {write_one.submit(settings, shard): shard.name for shard in production.shards}
-    failures = _collect(written, "shards")
+    failures = collect(written, "shards")
     finished = [shard for shard in production.shards if shard.name not in failures]
     if finished:
         describe_shards(production, finished)
@@ -79,19 +77,3 @@ def run_shards(settings: ShardsSettings) -> bool:
         return False
     sys.stdout.write(f"{folder}\n")
     return True
-
-
-def _collect(futures: dict[PrefectFuture[Path], str], what: str) -> dict[str, str]:
-    """Wait for all; one that fails is reported and does not stop the others."""
-    failures = {}
-    bar = tqdm(total=len(futures), desc=what, unit="", disable=not sys.stderr.isatty())
-    with bar:
-        for future in as_completed(list(futures)):
-            name = futures[future]
-            try:
-                future.result()
-            except Exception as error:
-                failures[name] = f"{type(error).__name__}: {error}"
-                _log.error("%s failed: %s", name, failures[name])
-            bar.update()
-    return failures

@@ -1,7 +1,7 @@
 """Image files of a PROX recording, read into the true (un-mirrored) image.
 
 Kinect One writes its images left-right reversed; calibration, fits and scenes live in the true image.
-Every reader here flips the columns right after decoding; there is no switch.
+Every `read_*` here flips the columns right after decoding; there is no switch.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MAX_PERSON_SHARE = 0.8
 """A mask with more person than this is inverted or empty, not a person."""
 
 _TAIL_BYTES = 1024
+_BMP_LENGTH = slice(2, 6)
 
 
 def read_color(path: Path, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
@@ -32,7 +33,7 @@ def read_color(path: Path, size_px: tuple[int, int]) -> UInt8[np.ndarray, "heigh
         DataMissing: no such file.
         DataInvalid: truncated, not an image or of another size.
     """
-    image = _decode(path, cv2.IMREAD_COLOR, size_px)
+    image = decode_image(path, cv2.IMREAD_COLOR, size_px)
     return np.ascontiguousarray(image[:, ::-1, ::-1])  # BGR -> RGB, and un-mirrored
 
 
@@ -43,7 +44,17 @@ def read_depth(path: Path, size_px: tuple[int, int]) -> UInt16[np.ndarray, "heig
         DataMissing: no such file.
         DataInvalid: truncated, of another size, or not 16-bit (an 8-bit copy is silent garbage).
     """
-    image = _decode(path, cv2.IMREAD_UNCHANGED, size_px)
+    return np.ascontiguousarray(decode_depth(path, size_px)[:, ::-1])
+
+
+def decode_depth(path: Path, size_px: tuple[int, int]) -> UInt16[np.ndarray, "height width"]:
+    """Raw depth as it is stored, 1/8 mm, 0 where there is no return.
+
+    Raises:
+        DataMissing: no such file.
+        DataInvalid: truncated, of another size, or not 16-bit (an 8-bit copy is silent garbage).
+    """
+    image = decode_image(path, cv2.IMREAD_UNCHANGED, size_px)
     if image.dtype != np.uint16 or image.ndim != 2:
         raise DataInvalid(
             "depth image is not 16-bit",
@@ -52,7 +63,7 @@ def read_depth(path: Path, size_px: tuple[int, int]) -> UInt16[np.ndarray, "heig
             found=f"{1 if image.ndim == 2 else image.shape[2]} channel(s) of {image.dtype}",
             fix="copy the original PNG; image tools that convert to 8 bits destroy the depth",
         )
-    return np.ascontiguousarray(image[:, ::-1])
+    return image
 
 
 def read_color_mask(path: Path, size_px: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
@@ -62,7 +73,7 @@ def read_color_mask(path: Path, size_px: tuple[int, int]) -> Bool[np.ndarray, "h
         DataMissing: no such file.
         DataInvalid: truncated, of another size, or almost all person.
     """
-    image = _decode(path, cv2.IMREAD_GRAYSCALE, size_px)
+    image = decode_image(path, cv2.IMREAD_GRAYSCALE, size_px)
     return _checked(np.ascontiguousarray(image[:, ::-1] == 0), path)
 
 
@@ -73,7 +84,7 @@ def read_depth_mask(path: Path, size_px: tuple[int, int]) -> Bool[np.ndarray, "h
         DataMissing: no such file.
         DataInvalid: truncated, of another size, or almost all person.
     """
-    image = _decode(path, cv2.IMREAD_GRAYSCALE, size_px)
+    image = decode_image(path, cv2.IMREAD_GRAYSCALE, size_px)
     return _checked(np.ascontiguousarray(image[:, ::-1] != NOBODY), path)
 
 
@@ -84,7 +95,7 @@ def looks_complete(path: Path) -> bool:
         with path.open("rb") as stream:
             head = stream.read(8)
             stream.seek(max(0, size - _TAIL_BYTES))
-            return _is_whole(head, stream.read())
+            return _is_whole(head, stream.read(), size)
     except OSError:
         return False
 
@@ -102,13 +113,19 @@ def _checked(person: Bool[np.ndarray, "height width"], path: Path) -> Bool[np.nd
     return person
 
 
-def _decode(path: Path, flags: int, size_px: tuple[int, int]) -> Shaped[np.ndarray, "..."]:
+def decode_image(path: Path, flags: int, size_px: tuple[int, int]) -> Shaped[np.ndarray, "..."]:
+    """An image as it is stored, by OpenCV's flags (colour is BGR).
+
+    Raises:
+        DataMissing: no such file.
+        DataInvalid: truncated, not an image or of another size.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise DataMissing("image not found", where=path) from None
-    # OpenCV fills the rest of a truncated JPEG with grey and reports nothing.
-    whole = _is_whole(content[:8], content[-_TAIL_BYTES:])
+    # OpenCV fills what a truncated file lacks with grey and reports nothing.
+    whole = _is_whole(content[:8], content[-_TAIL_BYTES:], len(content))
     image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if whole else None
     if image is None:
         raise DataInvalid(
@@ -127,7 +144,9 @@ def _decode(path: Path, flags: int, size_px: tuple[int, int]) -> Shaped[np.ndarr
     return image
 
 
-def _is_whole(head: bytes, tail: bytes) -> bool:
+def _is_whole(head: bytes, tail: bytes, num_bytes: int) -> bool:
+    if head.startswith(b"BM"):
+        return int.from_bytes(head[_BMP_LENGTH], "little") == num_bytes
     if head.startswith(b"\x89PNG"):
         return b"IEND" in tail
     # Inside a JPEG's coded data FF is always followed by 00, so this pair is its end.

@@ -143,18 +143,13 @@ def read_released_fit(
 ) -> FittedSequence | None:
     """The released fits of a recording, one row per frame; None when it has none at all.
 
-    A frame without a pickle is `fit_missing`, one that cannot be used `fit_invalid`, one with NaN
-    or a body farther away than `max_transl_m` `fit_not_finite`. Such rows hold zeros.
+    Rows that cannot be used are those of `read_fits`.
     """
     if not layout.folder(recording, "fit").is_dir():
         return None
-    rows = {key: np.zeros((len(frame_names), *PROXD_SHAPES[key]), np.float32) for key in BODY_KEYS}
-    status: list[FrameStatus] = []
-    for frame, name in enumerate(frame_names):
-        reason, values = _read_gated(layout.file(recording, "fit", name), max_transl_m)
-        status.append(reason)
-        for key in BODY_KEYS if values else ():
-            rows[key][frame] = values[key]
+    parameters, status = read_fits(
+        [layout.file(recording, "fit", name) for name in frame_names], max_transl_m
+    )
     bad = sum(reason != FRAME_OK for reason in status)
     if bad:
         logger.info("%s: %d of %d released fits cannot be used", recording, bad, len(status))
@@ -163,12 +158,30 @@ def read_released_fit(
         recording=recording,
         gender=gender,
         frame_names=tuple(frame_names),
-        parameters=SmplxParameters(**rows),
-        status=tuple(status),
+        parameters=parameters,
+        status=status,
         window_id=np.arange(len(frame_names)),
         T_world_from_camera=T_world_from_camera,
         floor_camera=floor_camera,
     )
+
+
+def read_fits(
+    paths: Sequence[Path], max_transl_m: float
+) -> tuple[SmplxParameters, tuple[FrameStatus, ...]]:
+    """One row per path, in the frame of the files, and why a row cannot be used.
+
+    A file that is absent is `fit_missing`, one that cannot be read `fit_invalid`, one with NaN or a body
+    farther from the origin than `max_transl_m` `fit_not_finite`. Such rows hold zeros.
+    """
+    rows = {key: np.zeros((len(paths), *PROXD_SHAPES[key]), np.float32) for key in BODY_KEYS}
+    status: list[FrameStatus] = []
+    for row, path in enumerate(paths):
+        reason, values = _read_gated(path, max_transl_m)
+        status.append(reason)
+        for key, value in values.items():
+            rows[key][row] = value
+    return SmplxParameters(**rows), tuple(status)
 
 
 def _read_gated(
@@ -181,10 +194,11 @@ def _read_gated(
     except DataInvalid as error:
         logger.warning("%s: %s", path, error.what)
         return "fit_invalid", {}
-    finite = all(np.isfinite(values[key]).all() for key in BODY_KEYS)
-    if not finite or float(np.linalg.norm(values["transl"])) > max_transl_m:
+    body = {key: values[key] for key in BODY_KEYS}
+    finite = all(np.isfinite(value).all() for value in body.values())
+    if not finite or float(np.linalg.norm(body["transl"])) > max_transl_m:
         return "fit_not_finite", {}
-    return FRAME_OK, values
+    return FRAME_OK, body
 
 
 def _default(key: str) -> Shaped[np.ndarray, "..."] | None:

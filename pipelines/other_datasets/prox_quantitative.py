@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float
 from pipelines.bodies.files import BodyFiles
 from pipelines.datasets.layout import read_json
 from pipelines.datasets.prox import ProxDataset
+from pipelines.datasets.proxd import read_fits
 from pipelines.datasets.settings import ProxSettings
 from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.geometry.transforms import invert, is_rigid
-from pipelines.other_datasets.fits import moved_fits, read_fits
+from pipelines.other_datasets.fits import moved_fits
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.trees import require_tree
 from pipelines.records import FittedSequence

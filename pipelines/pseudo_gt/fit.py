@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 
 _SHARED_CODE = ("pipelines/bodies", "pipelines/datasets", "pipelines/geometry", "pipelines/records")
 _BASELINE_CODE = (*_SHARED_CODE, "pipelines/fitting/prox_style", "pipelines/motion_prior/pose_prior")
-_HUMOR_CODE = (*_SHARED_CODE, "pipelines/fitting", "pipelines/motion_prior")
+HUMOR_CODE = (*_SHARED_CODE, "pipelines/fitting", "pipelines/motion_prior")
+"""What decides the rows of HuMoR."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def fit_recording(settings: PseudoGtSettings, data: DataSource, recording: str) 
     """Bring all fits and exports of one recording up to date; returns its folder."""
     job = RecordingJob(settings, data, recording)
     _log.info("%s: started", recording)
-    ran = [_run_baseline(job), _run_humor(job), _run_export(job)]
+    ran = [_run_baseline(job), run_humor(job), _run_export(job)]
     _log.info("%s: %s", recording, "fitted" if any(ran) else "nothing to do, all up to date")
     return job.folder
 
@@ -117,7 +118,7 @@ def baseline_key(job: RecordingJob) -> StageKey:
 def humor_key(job: RecordingJob) -> StageKey:
     """What the HuMoR fits are made from."""
     hashes = job.settings.humor.content_hash() + job.settings.prox.content_hash()
-    return job.key("humor", hashes, _HUMOR_CODE, **job.prior_inputs(*job.priors.provenance))
+    return job.key("humor", hashes, HUMOR_CODE, **job.prior_inputs(*job.priors.provenance))
 
 
 def export_key(job: RecordingJob) -> StageKey:
@@ -160,7 +161,8 @@ def _fit_baseline(job: RecordingJob, key: StageKey) -> tuple[list[Path], Mapping
     return files, _counts(fitted)
 
 
-def _run_humor(job: RecordingJob) -> bool:
+def run_humor(job: RecordingJob) -> bool:
+    """Bring the rows of HuMoR up to date; the baseline takes no part. Tells whether anything was fitted."""
     settings, key = job.settings, humor_key(job)
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:

@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from pipelines.artifacts import code_version, hash_file
 from pipelines.config import Settings
 from pipelines.pseudo_gt.data import data_source, list_recordings
-from pipelines.pseudo_gt.fit import RecordingJob
+from pipelines.pseudo_gt.fit import HUMOR_CODE, RecordingJob
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.quality.calibration import CalibrationSettings, calibrate
-from pipelines.quality.corpus import FIT_CODE, prepare_job, recordings_of
+from pipelines.quality.corpus import prepare_job, recordings_of
 from pipelines.quality.error_model import ErrorModel, write_error_model
 from pipelines.quality.evaluation import EvaluationSettings, evaluate_scores
 from pipelines.quality.known import KnownFrames, measure_known, read_known
@@ -115,6 +115,6 @@ def _provenance(known: dict[SetName, list[Path]]) -> dict[str, str]:
         "made_by": "python -m flows calibrate-quality",
         "calibration_settings": synthetic_set("calibration").content_hash(),
         "test_settings": synthetic_set("test").content_hash(),
-        "fit_code": code_version(*FIT_CODE),
+        "fit_code": code_version(*HUMOR_CODE),
         **{f"known {path.parent.name}": hash_file(path) for path in known["calibration"]},
     }

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pipelines.artifacts import run_stage
 from pipelines.bodies.files import resolve_body_files
-from pipelines.fitting.humor import fit_humor
-from pipelines.fitting.result import write_fit
 from pipelines.pseudo_gt.data import DataSource
-from pipelines.pseudo_gt.fit import RecordingJob
+from pipelines.pseudo_gt.fit import RecordingJob, run_humor
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.quality.recordings import SetName, synthetic_set
 from pipelines.synthetic.prox_tree import write_prox_tree
 
 _log = logging.getLogger(__name__)
-
-FIT_CODE = (
-    "pipelines/bodies",
-    "pipelines/datasets",
-    "pipelines/geometry",
-    "pipelines/records",
-    "pipelines/fitting",
-    "pipelines/motion_prior",
-)
-"""What decides a fit."""
 
 
 def set_job(out_dir: Path, name: SetName, recording: str) -> RecordingJob:
@@ -56,22 +40,6 @@ def prepare_job(out_dir: Path, name: SetName, recording: str) -> RecordingJob:
         resolve_body_files(None),
         only=recording,
     )
-    ran = _fit(job)
+    ran = run_humor(job)  # the PROX-style baseline takes no part in a score
     _log.info("%s %s: %s", name, recording, "fitted" if ran else "up to date")
     return job
-
-
-def _fit(job: RecordingJob) -> bool:
-    """The rows of HuMoR; the PROX-style baseline takes no part in a score."""
-    settings = job.settings
-    hashes = settings.humor.content_hash() + settings.prox.content_hash()
-    key = job.key("humor", hashes, FIT_CODE, **job.prior_inputs(*job.priors.provenance))
-
-    def work() -> tuple[list[Path], Mapping[str, Any]]:
-        checkpoints = job.folder / "checkpoints" / f"humor-{key.content_hash()[:16]}"
-        fits = fit_humor(job.observations, job.scene, job.files, job.priors, settings.humor, checkpoints)
-        files = [write_fit(job.fit_path(row), fit) for row, fit in fits.items()]
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        return files, {row: int(fit.valid.sum()) for row, fit in fits.items()}
-
-    return run_stage(job.folder, key, work)

@@ -25,7 +25,7 @@ from pipelines.shards.card import dataset_card
 from pipelines.shards.plan import PlannedShard
 from pipelines.shards.produce import Production
 from pipelines.shards.reader import ShardReader
-from pipelines.shards.splits import Membership, require_no_leak
+from pipelines.shards.splits import SPLITS_FILE, Membership, require_no_leak
 from pipelines.shards.statistics import IndexRow, describe_set, index_csv
 from pipelines.shards.writer import shard_path
 
@@ -33,7 +33,6 @@ _log = logging.getLogger(__name__)
 
 INDEX: Final = "index.csv"
 STATISTICS: Final = "stats.json"
-SPLITS_FILE: Final = "splits.json"
 CARD: Final = "README.md"
 SETTINGS: Final = "settings.yaml"
 _STAGE: Final = "description"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+SPLITS_FILE: Final = "splits.json"
+"""Lies beside the shards."""
 SplitBy = Literal["scene", "subject", "both"]
 
 HUMOR_PROX_TEST_SCENES: Final = ("N3Office", "N0Sofa", "N3Library", "MPH1Library")
@@ -155,6 +158,27 @@ def split_recordings(members: Iterable[Membership], settings: SplitSettings) -> 
 def humor_prox_split(members: Iterable[Membership]) -> dict[str, Split]:
     """HuMoR's PROX split by its test scenes; the rest trains. People are on both sides."""
     return {m.recording: "test" if m.scene in HUMOR_PROX_TEST_SCENES else "train" for m in members}
+
+
+def read_split(path: Path) -> dict[str, Split]:
+    """Recording -> side, as it lies beside the shards.
+
+    Raises:
+        DataMissing: no such file.
+        DataInvalid: it holds no split.
+    """
+    if not path.is_file():
+        raise DataMissing(
+            "the shards have no split", where=path, fix="take all samples, or make the shards again"
+        )
+    try:
+        recordings = dict(json.loads(path.read_text(encoding="utf-8"))["recordings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataInvalid("split cannot be read", where=path, found=repr(error)) from None
+    unknown = sorted(set(recordings.values()) - set(SPLITS))
+    if unknown:
+        raise DataInvalid("split has unknown sides", where=path, expected=SPLITS, found=unknown)
+    return recordings
 
 
 def read_rich_split(meta_folder: Path) -> dict[str, Split]:

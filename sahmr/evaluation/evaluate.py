@@ -6,13 +6,12 @@ Writes into `out_dir/name`: `evaluation.json` (read by the compare verb), `evalu
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from pipelines.config import settings_yaml
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.shards.collection import ShardCollection, SplitSide
-from pipelines.shards.splits import Split
+from pipelines.shards.splits import SPLITS_FILE, Split, read_split
 from sahmr.data.collate import collate
 from sahmr.data.contact_table import category_of_fine_vertices
 from sahmr.data.dataset import TrainingSamples
@@ -55,7 +54,6 @@ REPORT: Final = "evaluation.md"
 CHART: Final = "evaluation.png"
 SAMPLE_ERRORS: Final = "errors.npz"
 PICTURES: Final = "pictures"
-SPLITS_FILE: Final = "splits.json"
 _NUM_PARTS: Final = 8
 _REFERENCES: Final = {"truth": "true bodies", "fit": "fitted bodies"}
 
@@ -155,27 +153,6 @@ def best_side(split: Mapping[str, Split]) -> Split:
     """The test side; where no recording tests, what is there."""
     order: tuple[Split, ...] = ("test", "val", "train")
     return next((side for side in order if side in split.values()), "test")
-
-
-def read_split(path: Path) -> dict[str, Split]:
-    """Recording -> side, as it lies beside the shards.
-
-    Raises:
-        DataMissing: no such file.
-        DataInvalid: it holds no split.
-    """
-    if not path.is_file():
-        raise DataMissing(
-            "the shards have no split", where=path, fix="measure on all samples: split=all"
-        )
-    try:
-        recordings = dict(json.loads(path.read_text(encoding="utf-8"))["recordings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataInvalid("split cannot be read", where=path, found=repr(error)) from None
-    unknown = sorted(set(recordings.values()) - set(get_args(Split)))
-    if unknown:
-        raise DataInvalid("split has unknown sides", where=path, expected=get_args(Split), found=unknown)
-    return recordings
 
 
 def scene_grids(

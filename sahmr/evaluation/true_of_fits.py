@@ -27,11 +27,11 @@ from pipelines.shards.reader import ShardReader
 from pipelines.shards.schema import ShardSample
 from pipelines.shards.smplh_from_smplx import smplh_from_smplx
 from pipelines.shards.source import NUM_BETAS
+from pipelines.shards.splits import SPLITS_FILE
 from pipelines.shards.writer import ShardSource, write_shard
 from pipelines.synthetic.truth import read_truth, truth_path
 from sahmr.data.contact_table import category_of_fine_vertices
 
-_SPLITS = "splits.json"
 _NUM_PARTS = 8
 
 
@@ -61,8 +61,8 @@ def write_true_of_fits(
             if reader.kind != "fit":
                 raise DataInvalid("not a shard of fits", where=path, found=reader.kind)
             _write(reader, truth_root, out, files, contact)
-    if (fitted / _SPLITS).is_file():
-        shutil.copyfile(fitted / _SPLITS, out / _SPLITS)
+    if (fitted / SPLITS_FILE).is_file():
+        shutil.copyfile(fitted / SPLITS_FILE, out / SPLITS_FILE)
     return out
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,17 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipelines.artifacts import hash_file, read_marker
-from pipelines.errors import DataInvalid, DataMissing
+from pipelines.errors import DataMissing
 from pipelines.shards.collection import ShardCollection, SplitSide
 from pipelines.shards.sampler import EpochSampler, SampleKey
-from pipelines.shards.splits import Split
+from pipelines.shards.splits import SPLITS_FILE, Split, read_split
 from sahmr.data.batch import TrainingBatch, TrainingSample
 from sahmr.data.collate import collate
 from sahmr.data.dataset import TrainingSamples
 from sahmr.data.supervision import SampleTargets, Supervision
 from sahmr.training.settings import DataSettings
 
-SPLIT_FILE: Final = "splits.json"
 R = TypeVar("R")
 
 
@@ -58,7 +57,8 @@ def open_data(settings: DataSettings) -> TrainingData:
             where=settings.shards,
             fix="make them first: `make shards`, or give data.shards=<folder>",
         )
-    split = _read_split(settings.shards / SPLIT_FILE)
+    splits = settings.shards / SPLITS_FILE
+    split = read_split(splits) if splits.is_file() else {}
     train = _side(paths, settings, "train", split)
     validation = train if settings.validate_on == "train" else None
     if settings.validate_on == "val" and "val" in split.values():
@@ -168,17 +168,6 @@ def _side(
     paths: Sequence[Path], settings: DataSettings, side: Split, split: Mapping[str, Split]
 ) -> ShardCollection:
     return ShardCollection(paths, settings.selection, SplitSide(side, split) if split else None)
-
-
-def _read_split(path: Path) -> dict[str, Split]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        recordings = content["recordings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataInvalid(f"split cannot be read: {error!r}", where=path) from None
-    return dict(recordings)
 
 
 def _members(

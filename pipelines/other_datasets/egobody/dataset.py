@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from pipelines.bodies.files import BodyFiles
 from pipelines.datasets.floor import estimate_floor
+from pipelines.datasets.images import decode_depth
+from pipelines.datasets.proxd import read_fits
 from pipelines.datasets.scenes import ScanMesh, read_scan_mesh
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.geometry.transforms import invert, rigid, transform_plane
@@ -26,8 +28,8 @@ from pipelines.other_datasets.egobody.calibration import (
     read_transform,
 )
 from pipelines.other_datasets.egobody.info import RecordingInfo, read_info, read_splits
-from pipelines.other_datasets.fits import moved_fits, read_fits
-from pipelines.other_datasets.images import read_color, read_depth
+from pipelines.other_datasets.fits import moved_fits
+from pipelines.other_datasets.images import read_color
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.settings import EgobodySettings
 from pipelines.other_datasets.trees import require_tree
@@ -180,7 +182,7 @@ class EgobodyDataset:
     def depth_points(self, recording: str, view: str, frame_name: str) -> Float[np.ndarray, "points 3"]:
         """Every depth return nearer than the limit, in the view's colour camera."""
         path = self.root / "kinect_depth" / recording / view / f"{frame_name}.png"
-        raw = read_depth(path, self.settings.depth_size_px)
+        raw = decode_depth(path, self.settings.depth_size_px)
         return self.depth_camera(view).points(raw, self.settings.max_depth_m)
 
     def bodies(self, recording: str, body: int, view: str = MASTER) -> FittedSequence:

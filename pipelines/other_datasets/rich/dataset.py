@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from pipelines.bodies.files import BodyFiles
+from pipelines.datasets.proxd import read_fits
 from pipelines.datasets.scenes import ScanMesh, read_scan_mesh
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.geometry.transforms import invert, transform_plane
-from pipelines.other_datasets.fits import moved_fits, read_fits
+from pipelines.other_datasets.fits import moved_fits
 from pipelines.other_datasets.images import find_color, read_color
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.rich.calibration import read_camera, read_level_frame

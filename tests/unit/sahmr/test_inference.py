@@ -18,39 +18,19 @@ from pipelines.records import SceneScan
 from sahmr.data.crop import PersonView
 from sahmr.export import contact_dots, overlay, save_glb, save_overlay
 from sahmr.inference import SahmrPredictor
-from sahmr.networks.hrnet import HrnetSettings
-from sahmr.networks.mesh_recovery import MeshRecoverySettings
-from sahmr.networks.rcnet import RcnetSettings
-from sahmr.networks.sahmr import Sahmr, SahmrSettings
-from sahmr.networks.spvcnn import SpvcnnSettings
+from sahmr.networks.sahmr import Sahmr
 from sahmr.networks.weights_file import write_network
 
-HRNET = HrnetSettings(width=4, stem_width=4, head_width=2, head_channels=6, blocks=1, modules=(1, 1, 1))
-SMALL = SahmrSettings(
-    rcnet=RcnetSettings(
-        backbone=HRNET,
-        contact_net=SpvcnnSettings(channels_down=(4, 4, 4, 4, 4), channels_up=(4, 4, 4, 4)),
-    ),
-    mesh_recovery=MeshRecoverySettings(
-        backbone=HRNET,
-        hidden=(8, 8, 8),
-        outputs=(8, 8, 3),
-        heads=2,
-        scene_heads=2,
-        layers=1,
-        feed_forward=16,
-    ),
-)
 K = np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
 # Level camera 1.2 m above the floor of a z-up room, looking along +y.
 T = rigid(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.0, 1.2]))
 
 
 @pytest.fixture(scope="module")
-def predictor():
+def predictor(small_sahmr):
     """Root depth fixed at 3 m; vertices spread over some decimetres."""
     torch.manual_seed(0)
-    network = Sahmr(SMALL)
+    network = Sahmr(small_sahmr)
     with torch.no_grad():
         network.rcnet.root_net.maps.weight[1] = 0
         network.rcnet.root_net.maps.bias[1] = 3.0 * 230 / 500

@@ -13,30 +13,10 @@ from pipelines.config import load_settings
 from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.geometry.transforms import rigid
 from sahmr.networks.checkpoint import Loaded, save_checkpoint
-from sahmr.networks.hrnet import HrnetSettings
-from sahmr.networks.mesh_recovery import MeshRecoverySettings
 from sahmr.networks.official_names import SAHMR
-from sahmr.networks.rcnet import RcnetSettings
-from sahmr.networks.sahmr import Sahmr, SahmrSettings
-from sahmr.networks.spvcnn import SpvcnnSettings
+from sahmr.networks.sahmr import Sahmr
 from sahmr.prediction_files import PredictionSettings, predict_files, read_camera, read_image
 
-HRNET = HrnetSettings(width=4, stem_width=4, head_width=2, head_channels=6, blocks=1, modules=(1, 1, 1))
-SMALL = SahmrSettings(
-    rcnet=RcnetSettings(
-        backbone=HRNET,
-        contact_net=SpvcnnSettings(channels_down=(4, 4, 4, 4, 4), channels_up=(4, 4, 4, 4)),
-    ),
-    mesh_recovery=MeshRecoverySettings(
-        backbone=HRNET,
-        hidden=(8, 8, 8),
-        outputs=(8, 8, 3),
-        heads=2,
-        scene_heads=2,
-        layers=1,
-        feed_forward=16,
-    ),
-)
 K = [[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]
 T = rigid(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.0, 1.2]))
 
@@ -61,10 +41,10 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def checkpoint(tmp_path):
+def checkpoint(small_sahmr, tmp_path):
     """A reduced network in SA-HMR's own file form."""
     torch.manual_seed(0)
-    network = Sahmr(SMALL)
+    network = Sahmr(small_sahmr)
     with torch.no_grad():
         network.rcnet.root_net.maps.weight[1] = 0
         network.rcnet.root_net.maps.bias[1] = 3.0 * 230 / 500
@@ -72,8 +52,8 @@ def checkpoint(tmp_path):
     return tmp_path / "small.pth"
 
 
-def test_results_are_written_in_both_frames(files, checkpoint):
-    out = predict_files(files.model_copy(update={"checkpoint": checkpoint, "network": SMALL}))
+def test_results_are_written_in_both_frames(small_sahmr, files, checkpoint):
+    out = predict_files(files.model_copy(update={"checkpoint": checkpoint, "network": small_sahmr}))
     assert sorted(path.name for path in out.iterdir()) == ["body.glb", "overlay.png", "prediction.npz"]
     arrays = read_npz(out / "prediction.npz")
     assert arrays["vertices_camera"].shape == (6890, 3)

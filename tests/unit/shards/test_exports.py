@@ -1,7 +1,5 @@
 """What other programs would read is the bodies, cameras, crops and contact that the shards hold."""
 
-import pickle
-
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from pipelines.bodies.files import resolve_body_files
 from pipelines.bodies.model import load_smplh, load_smplx
 from pipelines.datasets.proxd import BODY_KEYS, read_proxd
 from pipelines.errors import DataMissing
+from pipelines.safe_pickle import loads
 from pipelines.shards.collection import ShardCollection
 from pipelines.shards.exports.amass import export_amass, frame_rate_hz
 from pipelines.shards.exports.run import ExportShardsSettings, export_shards
@@ -116,7 +115,7 @@ def test_sahmr_support_files_hold_what_its_loader_reads(collection, posed, sahmr
         contact = meta["contact_file"].split("test_contact/")[1]
         bits = np.unpackbits(np.load(split / "contact" / contact), count=6890)
         np.testing.assert_array_equal(bits, sample.vertex_category > 0)
-        stored = pickle.loads((root / meta["body_file"]).read_bytes())  # noqa: S301 -- written above
+        stored = loads((root / meta["body_file"]).read_bytes(), source=root / meta["body_file"])
         assert set(stored) == {
             "betas", "global_orient", "body_pose", "left_hand_pose", "right_hand_pose", "transl"
         }  # fmt: skip

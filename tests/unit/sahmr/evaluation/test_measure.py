@@ -8,29 +8,8 @@ import torch
 
 from sahmr.evaluation.measure import measure_rows
 from sahmr.evaluation.rows import FittedRow, PlacedBodies, SahmrRow, TrueRow
-from sahmr.networks.hrnet import HrnetSettings
-from sahmr.networks.mesh_recovery import MeshRecoverySettings
-from sahmr.networks.rcnet import RcnetSettings
-from sahmr.networks.sahmr import Sahmr, SahmrSettings
-from sahmr.networks.spvcnn import SpvcnnSettings
+from sahmr.networks.sahmr import Sahmr
 from sahmr.types import BodyTemplate
-
-HRNET = HrnetSettings(width=4, stem_width=4, head_width=2, head_channels=6, blocks=1, modules=(1, 1, 1))
-SMALL = SahmrSettings(
-    rcnet=RcnetSettings(
-        backbone=HRNET,
-        contact_net=SpvcnnSettings(channels_down=(4, 4, 4, 4, 4), channels_up=(4, 4, 4, 4)),
-    ),
-    mesh_recovery=MeshRecoverySettings(
-        backbone=HRNET,
-        hidden=(8, 8, 8),
-        outputs=(8, 8, 3),
-        heads=2,
-        scene_heads=2,
-        layers=1,
-        feed_forward=16,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -47,10 +26,10 @@ class Shifted:
 
 
 @pytest.fixture(scope="module")
-def sahmr_row(supervision):
+def sahmr_row(small_sahmr, supervision):
     """A reduced network that finds roots near 3 m and contact nearly everywhere."""
     torch.manual_seed(0)
-    network = Sahmr(SMALL)
+    network = Sahmr(small_sahmr)
     with torch.no_grad():
         network.rcnet.root_net.maps.weight[1] = 0
         network.rcnet.root_net.maps.bias[1] = 1.5
