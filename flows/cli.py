@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows.environment import configure_logging
-from pipelines.errors import PipelineError
+from pipelines.disk import disk_failure
+from pipelines.errors import OutputFailed, PipelineError, WorkerLost
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -27,7 +28,13 @@ def run(arguments: Sequence[str]) -> int:
         if options.verbose:
             raise
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return EXIT_USAGE
+        return EXIT_FAILED if isinstance(error, OutputFailed | WorkerLost) else EXIT_USAGE
+    except OSError as error:
+        told = disk_failure(error)
+        if options.verbose or told is None:
+            raise
+        sys.stderr.write(f"{type(told).__name__}: {told}\n")
+        return EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; run the same command again to go on where it stopped\n")
         return 130

@@ -8,6 +8,8 @@ import sys
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from pipelines.artifacts import require_writable
+from pipelines.progress.events import watched
 from sahmr.evaluation.evaluate import evaluate, require_inputs
 from sahmr.evaluation.report import console_text
 from sahmr.evaluation.settings import EvaluationSettings
@@ -28,7 +30,9 @@ def evaluation(settings: EvaluationSettings) -> Evaluation:
 def run_evaluation(settings: EvaluationSettings) -> bool:
     """Measure, print the table, say where everything lies."""
     require_inputs(settings)  # so that this is told before a Prefect server is started
-    result = evaluation(settings)
+    require_writable(settings.folder)
+    with watched(settings.folder, "run"):
+        result = evaluation(settings)
     sys.stdout.write(console_text(result))
     _log.info("results: %s", settings.folder)
     return True

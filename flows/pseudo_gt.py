@@ -9,7 +9,8 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.runner import build_task_runner, collect
+from flows.runner import collect, run_flow
+from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
 from pipelines.metrics.summary import read_table
 from pipelines.metrics.tables import print_table
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 @task(name="fit-recording", task_run_name="fit {recording}", cache_policy=NO_CACHE)
 def fit_and_measure(settings: PseudoGtSettings, data: DataSource, recording: str) -> Path:
     """All rows of the table for one recording, then their metrics and pictures."""
-    log = partial(watched, settings.run_dir, recording=recording)
+    log = partial(watched, settings.run_dir, unit=recording)
     results = settings.run_dir / "recordings" / recording
     with log("data"):
         prepare_recording(settings, data, recording)
@@ -61,13 +62,13 @@ def pseudo_gt(settings: PseudoGtSettings) -> list[str]:
 
 def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
     """Run the flow with the runner of the settings and print the table; False if a recording failed."""
+    require_writable(settings.run_dir)
     table_path = settings.run_dir / "metrics.json"
     table_path.unlink(missing_ok=True)  # so that what is printed was made by this run
-    flow_run = pseudo_gt.with_options(task_runner=build_task_runner(settings.runner))
     failure = None
     try:
         with watched(settings.run_dir, "run"):
-            flow_run(settings)
+            run_flow(pseudo_gt, settings)
     except FittingFailed as error:
         failure = error
     if table_path.is_file():

@@ -11,8 +11,10 @@ from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.runner import build_task_runner, collect
+from flows.runner import collect, run_flow
+from pipelines.artifacts import require_writable
 from pipelines.errors import ProductionFailed
+from pipelines.progress.events import watched
 from pipelines.report.page import HEADLINE, MARKDOWN, PAGE, write_report
 from pipelines.report.produce import report_recording
 from pipelines.report.run import FinishedRun
@@ -25,7 +27,8 @@ _log = logging.getLogger(__name__)
 @task(name="report-recording", task_run_name="report {recording}", cache_policy=NO_CACHE)
 def report_one(settings: ReportSettings, recording: str) -> Path:
     """Figures, pictures and bodies of one recording."""
-    return report_recording(settings, recording)
+    with watched(settings.folder, "report", recording, settings.folder / recording):
+        return report_recording(settings, recording)
 
 
 @flow(name="report")
@@ -60,9 +63,10 @@ def run_report(settings: ReportSettings) -> bool:
         DataMissing: no such run, or nothing measured in it.
     """
     FinishedRun.open(settings.run, settings.recordings)  # told before a Prefect server is started
-    flow_run = report.with_options(task_runner=build_task_runner(settings.runner))
+    require_writable(settings.folder)
     try:
-        page = flow_run(settings)
+        with watched(settings.folder, "run"):
+            page = run_flow(report, settings)
     except ProductionFailed as error:
         _log.error("%s", error)
         return False

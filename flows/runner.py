@@ -5,16 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
+from prefect import Flow
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from tqdm import tqdm
 
 from flows.environment import configure_logging, set_environment
+from flows.failures import end_with_parent, is_lost_worker, reason_of, require_no_lost_worker
+from pipelines.config import Settings
+from pipelines.errors import WorkerLost
+from pipelines.progress.remaining import Remaining
 from pipelines.pseudo_gt.settings import RunnerSettings
 
 _log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 
 def build_task_runner(settings: RunnerSettings) -> TaskRunner[Any]:
@@ -24,18 +33,44 @@ def build_task_runner(settings: RunnerSettings) -> TaskRunner[Any]:
     return ProcessPoolTaskRunner(max_workers=settings.workers, initializer=_start_worker)
 
 
+def run_flow(flow: Flow[Any, R], settings: Settings) -> R:
+    """Run a flow with the runner of its settings; after a lost worker once more, with half the workers.
+
+    Tasks are idempotent, so only what was not finished runs again.
+
+    Raises:
+        WorkerLost: again a worker was lost, or there was only one.
+        PipelineError: as the flow.
+    """
+    runner = settings.runner  # type: ignore[attr-defined]
+    try:
+        return flow.with_options(task_runner=build_task_runner(runner))(settings)
+    except WorkerLost as lost:
+        if runner.workers == 1:
+            raise
+        fewer = runner.model_copy(update={"workers": runner.workers // 2})
+        _log.warning("%s; once more with %d worker(s)", lost.what, fewer.workers)
+    again = settings.model_copy(update={"runner": fewer})
+    return flow.with_options(task_runner=build_task_runner(fewer))(again)
+
+
 def _start_worker() -> None:
     set_environment()
     configure_logging()
+    end_with_parent()
 
 
 def collect(futures: dict[PrefectFuture[Path], str], what: str) -> dict[str, str]:
-    """Wait for all, under a bar; one that fails is reported and does not stop the others.
+    """Wait for all, telling how far it is; one that fails is reported and does not stop the others.
 
     Returns:
         Why each that failed did, by name.
+
+    Raises:
+        WorkerLost: worker processes were killed; the tasks that they took with them can be run again.
     """
-    failures = {}
+    failures, lost = {}, []
+    remaining, shown = Remaining(len(futures)), _progress_in_prefect(what)
     bar = tqdm(total=len(futures), desc=what, unit="", disable=not sys.stderr.isatty())
     with bar:
         for future in as_completed(list(futures)):
@@ -43,7 +78,22 @@ def collect(futures: dict[PrefectFuture[Path], str], what: str) -> dict[str, str
             try:
                 future.result()
             except Exception as error:
-                failures[name] = f"{type(error).__name__}: {error}"
-                _log.error("%s failed: %s", name, failures[name])
+                if is_lost_worker(error):
+                    lost.append(name)
+                else:
+                    failures[name] = reason_of(error)
+                    _log.error("%s failed: %s", name, failures[name])
             bar.update()
+            _log.info("%s: %s", what, remaining.one_more())
+            if shown is not None:
+                update_progress_artifact(shown, 100 * remaining.done / remaining.total, remaining.text())
+    require_no_lost_worker(sorted(lost))
     return failures
+
+
+def _progress_in_prefect(what: str) -> UUID | None:
+    """A bar on the run's page; none where no flow is running."""
+    if FlowRunContext.get() is None:
+        return None
+    found = create_progress_artifact(0.0, key=f"progress-{what}", description=f"{what} begun")
+    return found if isinstance(found, UUID) else None

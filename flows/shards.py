@@ -9,8 +9,10 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.runner import build_task_runner, collect
+from flows.runner import collect, run_flow
+from pipelines.artifacts import require_writable
 from pipelines.errors import ProductionFailed
+from pipelines.progress.events import watched
 from pipelines.shards.describe import describe_shards
 from pipelines.shards.plan import PlannedShard
 from pipelines.shards.produce import (
@@ -28,13 +30,15 @@ _log = logging.getLogger(__name__)
 @task(name="write-shard", task_run_name="write {shard.name}", cache_policy=NO_CACHE)
 def write_one(settings: ShardsSettings, shard: PlannedShard) -> Path:
     """One file and its manifest."""
-    return write_planned_shard(settings, shard)
+    with watched(settings.folder, "shard", shard.name, settings.folder):
+        return write_planned_shard(settings, shard)
 
 
 @task(name="score-recording", task_run_name="score {recording}", cache_policy=NO_CACHE)
 def score_one(settings: ShardsSettings, recording: str) -> Path:
     """Expected error, weight and reject reason of every frame of a fit."""
-    return score_frames_of(settings, recording)
+    with watched(settings.folder, "score", recording, settings.run / "recordings" / recording):
+        return score_frames_of(settings, recording)
 
 
 @flow(name="shards")
@@ -69,9 +73,10 @@ def run_shards(settings: ShardsSettings) -> bool:
         DataMissing: there is nothing to make shards of.
     """
     plan_production(settings)  # so that this is told before a Prefect server is started
-    flow_run = shards.with_options(task_runner=build_task_runner(settings.runner))
+    require_writable(settings.folder)
     try:
-        folder = flow_run(settings)
+        with watched(settings.folder, "run"):
+            folder = run_flow(shards, settings)
     except ProductionFailed as error:
         _log.error("%s", error)
         return False

@@ -11,10 +11,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.runner import build_task_runner
+from flows.runner import collect, run_flow
+from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
+from pipelines.progress.events import watched
 from sahmr.training.settings import StageName, TrainingSettings
-from sahmr.training.stages import stages_to_train, train_stage
+from sahmr.training.stages import stage_folder, stages_to_train, train_stage
 
 _log = logging.getLogger(__name__)
 _AFTER: dict[StageName, tuple[StageName, ...]] = {
@@ -29,7 +31,8 @@ _AFTER: dict[StageName, tuple[StageName, ...]] = {
 @task(name="train-network", task_run_name="train {stage}", cache_policy=NO_CACHE)
 def train_one(settings: TrainingSettings, stage: StageName) -> Path:
     """One network, from its last checkpoint to its end."""
-    return train_stage(settings, stage)
+    with watched(settings.run_dir, "train", stage, stage_folder(settings, stage)):
+        return train_stage(settings, stage)
 
 
 @flow(name="train")
@@ -43,17 +46,12 @@ def train(settings: TrainingSettings) -> Path:
     for stage in stages_to_train(settings):
         before = [futures[name] for name in _AFTER[stage] if name in futures]
         futures[stage] = train_one.submit(settings, stage, wait_for=before, return_state=False)
-    failures = {}
-    for stage, future in futures.items():
-        try:
-            future.result()
-        except Exception as error:
-            failures[stage] = f"{type(error).__name__}: {error}"
+    failures = collect({future: stage for stage, future in futures.items()}, "networks")
     if failures:
         raise FittingFailed(
             f"{len(failures)} of {len(futures)} trainings failed",
             where=settings.run_dir,
-            found="; ".join(f"{stage}: {why}" for stage, why in failures.items()),
+            found="; ".join(f"{stage}: {failures[stage]}" for stage in futures if stage in failures),
             fix="mend the cause and run again; trainings go on from their last checkpoints",
         )
     return settings.run_dir
@@ -72,9 +70,10 @@ def run_training(settings: TrainingSettings) -> bool:
         for stage in stages:
             train_stage(settings, stage)
     else:
-        flow_run = train.with_options(task_runner=build_task_runner(settings.runner))
+        require_writable(settings.run_dir)
         try:
-            flow_run(settings)
+            with watched(settings.run_dir, "run"):
+                run_flow(train, settings)
         except FittingFailed as error:
             _log.error("%s", error)
             return False

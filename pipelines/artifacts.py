@@ -13,7 +13,7 @@ import platform
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -22,9 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.disk import told_plainly
 from pipelines.errors import DataInvalid
 
 MARKER_SUFFIX = ".done.json"
+_PROBE = ".may-be-written"
+_PROBE_BYTES = 4096
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _HOST = sha256(platform.node().encode()).hexdigest()[:8]
 _TEMPORARY = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
@@ -32,17 +35,34 @@ _TEMPORARY = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling to write to; it is fsynced and renamed to `path` on success."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent.resolve(), os.getpid())
+    """Yield a temporary sibling to write to; it is fsynced and renamed to `path` on success.
+
+    Raises:
+        OutputFailed: the disk is full, the folder is gone or may not be written to; `path` is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with told_plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent.resolve(), os.getpid())
+        try:
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(path)
+            _fsync(path.parent)
+        finally:
+            with suppress(OSError):  # the error that led here says more
+                temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Fail before any work is done where its results could not be written.
+
+    Raises:
+        OutputFailed: the disk is full, or the folder may not be written to.
+    """
+    with atomic_path(folder / _PROBE) as temporary:
+        temporary.write_bytes(bytes(_PROBE_BYTES))
+    (folder / _PROBE).unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -197,7 +217,8 @@ def run_stage(
     """
     if why_not_done(folder, key) is None:
         return False
-    marker_path(folder, key.stage).unlink(missing_ok=True)
+    with told_plainly(marker_path(folder, key.stage)):
+        marker_path(folder, key.stage).unlink(missing_ok=True)
     files, summary = work()
     write_marker(folder, key, files, summary)
     return True

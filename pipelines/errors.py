@@ -52,3 +52,11 @@ class FittingFailed(PipelineError):
 
 class ProductionFailed(PipelineError):
     """Files of a set could not be made; the others were."""
+
+
+class OutputFailed(PipelineError):
+    """A result could not be written: the disk is full, the folder is gone, or nobody may write to it."""
+
+
+class WorkerLost(PipelineError):
+    """A worker process ended without a word, most often because the memory did not suffice."""

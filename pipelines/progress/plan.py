@@ -194,7 +194,7 @@ def _own_rates(settings: PseudoGtSettings, rates: PlanRates) -> tuple[PlanRates,
         stages = event.details.get("stages", ())
         if event.kind != FINISHED or event.what != "fit" or not {BASELINE, HUMOR} <= set(stages):
             continue
-        marker = read_marker(settings.run_dir / "recordings" / event.recording, EXPORT)
+        marker = read_marker(settings.run_dir / "recordings" / event.unit, EXPORT)
         if marker is None or "frames" not in marker.summary:
             continue
         cpu_s, frames = cpu_s + float(event.details["cpu_s"]), frames + int(marker.summary["frames"])

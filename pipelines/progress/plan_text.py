@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.progress.plan import Plan
+from pipelines.progress.remaining import duration
 
 _MB_PER_GB = 1000
 
@@ -53,14 +54,6 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         console.print(f"  {line}", highlight=False, markup=False)
     if plan.disk_mb > plan.free_disk_mb:
         console.print("WARNING: the disk is too small.", highlight=False)
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, or seconds."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def size(megabytes: float) -> str:

@@ -68,7 +68,7 @@ def run_status(folder: Path, expected: Sequence[str] = ()) -> RunStatus:
         )
     events = read_events(folder)
     begun = {path.name for path in (folder / "recordings").glob("*") if path.is_dir()}
-    names = sorted(begun | set(expected) | {event.recording for event in events if event.recording})
+    names = sorted(begun | set(expected) | {event.unit for event in events if event.unit})
     recordings = tuple(_recording_status(folder, name, events) for name in names)
     return RunStatus(folder, recordings, events[-1] if events else None)
 
@@ -93,7 +93,7 @@ def _recording_status(folder: Path, name: str, events: Sequence[Event]) -> Recor
             (done if whole else damaged).append(stage)
     export = read_marker(place, "export")
     summary = export.summary if export is not None else {}
-    own = [event for event in events if event.recording == name]
+    own = [event for event in events if event.unit == name]
     ended = [event for event in own if event.kind != STARTED]
     failed = bool(ended) and ended[-1].kind == FAILED
     return RecordingStatus(

@@ -12,7 +12,6 @@ Folder, `<out_dir>/<name>/shards-<fit or truth>/`:
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import Settings
-from pipelines.errors import DataMissing, PipelineError
+from pipelines.errors import DataMissing
 from pipelines.shards.assemble import FrameAccount, samples_of
 from pipelines.shards.fit_source import FitSource
 from pipelines.shards.plan import PlannedShard, RecordingPart, plan_shards
@@ -91,22 +90,12 @@ def write_planned_shard(settings: ShardsSettings, shard: PlannedShard) -> Path:
     """Write one file and its manifest unless they are there and up to date; returns its path.
 
     Raises:
-        PipelineError: the disk is full.
+        OutputFailed: the disk is full or cannot be written to; finished shards are kept.
         DataInvalid: a recording is broken as a whole, or not one of its frames can be used.
     """
     source = open_source(settings)
     work = ShardWork(settings, source, shard)
-    try:
-        write_shard(settings.folder, work.made_from(), work.scenes, work.samples, work.summary)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise PipelineError(
-            f"no room left on the disk for shard {shard.name}",
-            where=settings.folder,
-            found=error.strerror,
-            fix="make room, or set out_dir to another disk, and run again; finished shards are kept",
-        ) from None
+    write_shard(settings.folder, work.made_from(), work.scenes, work.samples, work.summary)
     return shard_path(settings.folder, shard.name)
 
 

@@ -99,7 +99,7 @@ def write_shard(
     Raises:
         DataInvalid: a sample differs from the schema, comes twice, or names a scene that is not given; or
             there is no sample.
-        OSError: the disk is full.
+        OutputFailed: the disk is full or cannot be written to.
     """
     path = shard_path(folder, source.name)
 

@@ -42,7 +42,6 @@ from sahmr.training.state import (
     copy_to_cpu,
     load_state,
     save_state,
-    unless_disk_is_full,
 )
 from sahmr.training.tasks import Task
 from sahmr.training.watch import Watch
@@ -220,9 +219,10 @@ class Training:
         }
 
     def save(self) -> None:
-        """Write the state, then the weights; at any moment both files on disk are whole."""
+        """Write the weights, then the state they belong to; a kill in between repeats the steps before."""
         if not self.job.ranks.is_first:
             return
+        self.save_weights(LAST)
         tensors = {
             "network": copy_to_cpu(self.task.network.state_dict()),
             "optimiser": self.optimiser.state_dict(),
@@ -230,7 +230,6 @@ class Training:
             "average": None if self.average is None else copy_to_cpu(self.average.state),
         }
         save_state(self.job.folder / STATE_FILE, self.job.identity, self.progress, tensors)
-        self.save_weights(LAST)
 
     def save_weights(self, name: str) -> None:
         """Write the weights that count: the average where there is one."""
@@ -242,7 +241,7 @@ class Training:
             key: value if value == value else None for key, value in self.progress.monitors.items()
         }
         state = self.average.state if self.average is not None else None
-        unless_disk_is_full(path, lambda: write_network(path, self.task.network, provenance, state))
+        write_network(path, self.task.network, provenance, state)
 
     def _apply(self) -> None:
         if self.settings.clip_value is not None:

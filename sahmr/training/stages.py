@@ -96,7 +96,8 @@ def train_stage(settings: TrainingSettings, stage: StageName) -> Path:
         DataMissing: there are no shards, or the weights it starts from are not there.
         DataInvalid: shards or weights are not what they should be, or the folder holds another training.
         SettingsInvalid: settings do not fit together.
-        FittingFailed: a loss was no number, or the disk is full.
+        FittingFailed: a loss was no number.
+        OutputFailed: the disk is full or cannot be written to.
     """
     data = open_data(settings.data)
     files = resolve_body_files(settings.body_models)

@@ -6,10 +6,9 @@ the position is all that is kept of them.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pipelines.artifacts import atomic_path
-from pipelines.errors import DataInvalid, FittingFailed
+from pipelines.errors import DataInvalid
 from pipelines.shards.sampler import SamplerPosition
 
 logger = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def save_state(
         tensors: state dicts of network, optimiser and so on, by name.
 
     Raises:
-        FittingFailed: the disk is full; the checkpoint before is still there.
+        OutputFailed: the disk is full or cannot be written to; the checkpoint before is still there.
     """
     position = progress.position
     numbers = {name: getattr(progress, name) for name in Progress.__slots__ if name != "position"}
@@ -74,31 +73,8 @@ def save_state(
         **tensors,
     }
 
-    def write() -> None:
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
-
-    unless_disk_is_full(path, write)
-
-
-def unless_disk_is_full(path: Path, write: Callable[[], None]) -> None:
-    """Write, and say what a full disk means for the training.
-
-    Raises:
-        FittingFailed: there is no room; what was there before is untouched.
-    """
-    try:
-        write()
-    except (OSError, RuntimeError) as error:
-        # torch.save reports a failed write as RuntimeError, safetensors as an error of its own.
-        if getattr(error, "errno", None) != errno.ENOSPC and "space" not in str(error).lower():
-            raise
-        raise FittingFailed(
-            "the disk is full: the training stopped",
-            where=path,
-            found=str(error),
-            fix="make room and run the same command again; it goes on from the last checkpoint",
-        ) from error
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def load_state(path: Path, identity: Identity, restart: bool) -> tuple[Progress, dict[str, Any]] | None:

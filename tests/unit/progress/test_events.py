@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.artifacts import StageKey, write_marker
-from pipelines.errors import DataInvalid
+from pipelines.errors import DataInvalid, OutputFailed
 from pipelines.progress.events import EVENTS, append_event, read_events, watched
 
 
@@ -14,7 +14,7 @@ def test_events_come_back_in_order(tmp_path: Path) -> None:
     append_event(tmp_path / "run", "started", "fit", "Room_00001_01", pid=7)
     append_event(tmp_path / "run", "failed", "fit", "Room_00001_01", reason="line one\nline two")
     first, second = read_events(tmp_path / "run")
-    assert (first.kind, first.what, first.recording, first.details) == (
+    assert (first.kind, first.what, first.unit, first.details) == (
         "started",
         "fit",
         "Room_00001_01",
@@ -64,3 +64,30 @@ def test_a_log_that_cannot_be_written_stops_no_work(tmp_path: Path) -> None:
     with watched(tmp_path / "file", "fit"):
         done = True
     assert done
+
+
+def test_a_folder_that_goes_away_and_comes_back_empty_is_noticed(tmp_path: Path) -> None:
+    run = tmp_path / "share" / "run"
+
+    def work() -> None:
+        with watched(run, "run"):
+            run.parent.rename(tmp_path / "disconnected")
+            with watched(run, "fit", "R"):  # makes the folder again, on the wrong disk
+                pass
+
+    with pytest.raises(OutputFailed, match="went away"):
+        work()
+    there = tmp_path / "disconnected" / "run"
+    assert [event.kind for event in read_events(there)] == ["started"]
+    run.parent.rename(tmp_path / "wrong")
+    there.parent.rename(run.parent)
+    with watched(run, "run"):
+        pass
+    assert [event.kind for event in read_events(run)] == ["started", "started", "finished"]
+
+
+def test_logs_of_the_first_version_are_read(tmp_path: Path) -> None:
+    line = '{"time": "2026", "kind": "finished", "what": "fit", "recording": "R", "cpu_s": 1.0}\n'
+    (tmp_path / EVENTS).write_text(line)
+    (event,) = read_events(tmp_path)
+    assert (event.unit, event.details) == ("R", {"cpu_s": 1.0})

@@ -13,7 +13,7 @@ from pipelines.metrics.settings import MetricSettings
 from pipelines.progress import plan as module
 from pipelines.progress.events import append_event
 from pipelines.progress.plan import Plan, PlannedStage, plan_run
-from pipelines.progress.plan_text import duration, print_plan
+from pipelines.progress.plan_text import print_plan
 from pipelines.progress.settings import PlanRates
 from pipelines.pseudo_gt.data import DataSource
 from pipelines.pseudo_gt.fit import RecordingJob
@@ -139,8 +139,3 @@ def test_a_plan_is_told_in_full() -> None:
     assert "5.0 GB of disk (100 MB free)" in text
     assert "the disk is too small" in text
     assert "Done and up to date: baseline 1" in text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5.0, "5 s"), (600.0, "10 min"), (7260.0, "2 h 01 min")])
-def test_durations_read_well(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipelines.artifacts import hash_file, write_json
-from pipelines.errors import DataInvalid, DataMissing, FittingFailed
+from pipelines.errors import DataInvalid, DataMissing, FittingFailed, OutputFailed
 from sahmr.data import supervision
 from sahmr.networks.rcnet import Rcnet
 from sahmr.networks.sahmr import Sahmr
@@ -157,13 +157,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(micro, monkeypatch):
     def save(content, path):
         calls.append(path)
         if len(calls) == 3:
-            path.write_bytes(b"half")
+            path.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
         own(content, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", save)
-        with pytest.raises(FittingFailed, match="the disk is full"):
+        with pytest.raises(OutputFailed, match="no room left on the disk"):
             train_stage(settings, "rcnet")
     folder = settings.run_dir / "rcnet"
     assert torch.load(folder / "last.state.pt", weights_only=True)["progress"]["step"] == 2
