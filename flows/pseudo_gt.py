@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.runner import collect, run_flow
+from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
 from pipelines.metrics.summary import read_table
@@ -46,8 +46,9 @@ def pseudo_gt(settings: PseudoGtSettings) -> list[str]:
     """
     data = data_source(settings)
     recordings = list_recordings(settings, data)
-    futures = {fit_and_measure.submit(settings, data, name): name for name in recordings}
-    failures = collect(futures, "recordings")
+    with tasks_on(settings.runner):
+        futures = {fit_and_measure.submit(settings, data, name): name for name in recordings}
+        failures = collect(futures, "recordings")
     finished = [name for name in recordings if name not in failures]
     if finished:
         write_table(settings, data, finished)

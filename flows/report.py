@@ -11,7 +11,7 @@ from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.runner import collect, run_flow
+from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import ProductionFailed
 from pipelines.progress.events import watched
@@ -41,7 +41,10 @@ def report(settings: ReportSettings) -> Path:
         ProductionFailed: recordings failed; raised when the page over the others is written.
     """
     recordings = FinishedRun.open(settings.run, settings.recordings).recordings
-    failures = collect({report_one.submit(settings, name): name for name in recordings}, "recordings")
+    with tasks_on(settings.runner):
+        failures = collect(
+            {report_one.submit(settings, name): name for name in recordings}, "recordings"
+        )
     finished = [name for name in recordings if name not in failures]
     page = settings.folder / PAGE
     if finished:

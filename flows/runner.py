@@ -1,9 +1,11 @@
-"""How the tasks of a flow are run (on threads or in processes of their own), and waited for."""
+"""How the tasks of a flow are run (threads, processes, other machines), and waited for."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -26,15 +28,37 @@ _log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
+@contextmanager
+def tasks_on(settings: RunnerSettings) -> Iterator[None]:
+    """Within, the present flow run submits its tasks to the runner of these settings.
+
+    Prefect fixes a flow's runner before its parameters are known. Set here, the runner is the one of the
+    settings whoever starts the flow: a terminal, the run form or a schedule.
+    """
+    context = FlowRunContext.get()
+    assert context is not None, "only within a flow"
+    with build_task_runner(settings) as runner, context.model_copy(update={"task_runner": runner}):
+        yield
+
+
 def build_task_runner(settings: RunnerSettings) -> TaskRunner[Any]:
-    """The Prefect task runner of these settings."""
+    """The Prefect task runner of these settings.
+
+    Raises:
+        BackendMissing: Dask or Ray is asked for but not installed.
+        ServiceMissing: nothing answers at the cluster's address.
+    """
     if settings.kind == "thread":
         return ThreadPoolTaskRunner(max_workers=settings.workers)
-    return ProcessPoolTaskRunner(max_workers=settings.workers, initializer=_start_worker)
+    if settings.kind == "process":
+        return ProcessPoolTaskRunner(max_workers=settings.workers, initializer=start_worker)
+    from flows import clusters  # its packages are optional
+
+    return clusters.dask_runner(settings) if settings.kind == "dask" else clusters.ray_runner(settings)
 
 
 def run_flow(flow: Flow[Any, R], settings: Settings) -> R:
-    """Run a flow with the runner of its settings; after a lost worker once more, with half the workers.
+    """Run a flow; after a lost worker process once more, with half the workers.
 
     Tasks are idempotent, so only what was not finished runs again.
 
@@ -44,17 +68,17 @@ def run_flow(flow: Flow[Any, R], settings: Settings) -> R:
     """
     runner = settings.runner  # type: ignore[attr-defined]
     try:
-        return flow.with_options(task_runner=build_task_runner(runner))(settings)
+        return flow(settings)
     except WorkerLost as lost:
         if runner.workers == 1:
             raise
         fewer = runner.model_copy(update={"workers": runner.workers // 2})
         _log.warning("%s; once more with %d worker(s)", lost.what, fewer.workers)
-    again = settings.model_copy(update={"runner": fewer})
-    return flow.with_options(task_runner=build_task_runner(fewer))(again)
+    return flow(settings.model_copy(update={"runner": fewer}))
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """What every process that runs tasks does first."""
     set_environment()
     configure_logging()
     end_with_parent()

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.runner import collect, run_flow
+from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import ProductionFailed
 from pipelines.progress.events import watched
@@ -49,11 +49,12 @@ def shards(settings: ShardsSettings) -> Path:
         ProductionFailed: shards failed; raised when all others are finished, naming each.
     """
     production = plan_production(settings)
-    # A recording without scores fails below, in the shards it is in.
-    scored = {score_one.submit(settings, name): name for name in recordings_to_score(production)}
-    collect(scored, "scores")
-    written = {write_one.submit(settings, shard): shard.name for shard in production.shards}
-    failures = collect(written, "shards")
+    with tasks_on(settings.runner):
+        # A recording without scores fails below, in the shards it is in.
+        scored = {score_one.submit(settings, name): name for name in recordings_to_score(production)}
+        collect(scored, "scores")
+        written = {write_one.submit(settings, shard): shard.name for shard in production.shards}
+        failures = collect(written, "shards")
     finished = [shard for shard in production.shards if shard.name not in failures]
     if finished:
         describe_shards(production, finished)

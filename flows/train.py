@@ -11,7 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.runner import collect, run_flow
+from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
 from pipelines.progress.events import watched
@@ -43,10 +43,11 @@ def train(settings: TrainingSettings) -> Path:
         FittingFailed: trainings failed; raised when those that do not need them are finished, naming each.
     """
     futures: dict[StageName, PrefectFuture[Path]] = {}
-    for stage in stages_to_train(settings):
-        before = [futures[name] for name in _AFTER[stage] if name in futures]
-        futures[stage] = train_one.submit(settings, stage, wait_for=before, return_state=False)
-    failures = collect({future: stage for stage, future in futures.items()}, "networks")
+    with tasks_on(settings.runner):
+        for stage in stages_to_train(settings):
+            before = [futures[name] for name in _AFTER[stage] if name in futures]
+            futures[stage] = train_one.submit(settings, stage, wait_for=before, return_state=False)
+        failures = collect({future: stage for stage, future in futures.items()}, "networks")
     if failures:
         raise FittingFailed(
             f"{len(failures)} of {len(futures)} trainings failed",

@@ -19,10 +19,17 @@ from pipelines.synthetic.presets import PresetName
 class RunnerSettings(Settings):
     """Where recordings are fitted."""
 
-    kind: Literal["thread", "process"] = Field(
-        default="process", description="Fits are Python-heavy: processes scale, threads share one lock."
+    kind: Literal["thread", "process", "dask", "ray"] = Field(
+        default="process",
+        description="Fits are Python-heavy: processes scale, threads share one lock; Dask and Ray reach "
+        "other machines.",
     )
     workers: int = Field(default=2, ge=1, description="Recordings fitted at the same time.")
+    address: str | None = Field(
+        default=None,
+        description="Of a Dask scheduler (tcp://host:8786) or a Ray cluster, whose workers are then used; "
+        "empty = workers on this machine.",
+    )
 
 
 class ExportSettings(Settings):

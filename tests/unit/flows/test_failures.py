@@ -103,7 +103,7 @@ def test_after_a_killed_worker_the_flow_runs_once_more_with_fewer(
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
 
-    from flows.runner import collect, run_flow
+    from flows.runner import collect, run_flow, tasks_on
 
     workers: list[int] = []
     settings = PseudoGtSettings(out_dir=tmp_path, runner=RunnerSettings(workers=3))
@@ -114,7 +114,8 @@ def test_after_a_killed_worker_the_flow_runs_once_more_with_fewer(
         @flow(name="lose-a-worker")
         def several(settings: PseudoGtSettings) -> str:
             workers.append(settings.runner.workers)
-            failures = collect({one.submit(settings.out_dir, n): n for n in "abcd"}, "units")
+            with tasks_on(settings.runner):
+                failures = collect({one.submit(settings.out_dir, n): n for n in "abcd"}, "units")
             return f"{len(failures)} failed"
 
         return several

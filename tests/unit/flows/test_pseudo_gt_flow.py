@@ -45,7 +45,7 @@ def test_one_failed_recording_is_named_and_the_others_finish(
     settings = PseudoGtSettings(out_dir=tmp_path, runner=RunnerSettings(kind="thread"))
 
     with pytest.raises(FittingFailed, match="1 of 3 recordings failed") as failure:
-        module.pseudo_gt.with_options(task_runner=module.build_task_runner(settings.runner))(settings)
+        module.pseudo_gt(settings)
 
     assert "bad: DataInvalid: keypoints are mirrored" in str(failure.value)
     assert sorted(done) == ["a", "c"]

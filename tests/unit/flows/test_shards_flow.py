@@ -62,7 +62,7 @@ def test_one_failed_shard_is_named_and_the_others_finish(
         module, "describe_shards", lambda plan, finished: described.append([s.name for s in finished])
     )
     with pytest.raises(ProductionFailed, match="1 of 3 shards failed") as failure:
-        module.shards.with_options(task_runner=module.build_task_runner(settings.runner))(settings)
+        module.shards(settings)
     assert "train-00001: DataInvalid: scan is broken" in str(failure.value)
     assert scored == ["Lab_00034_01"]
     assert sorted(done) == ["train-00000", "train-00002"]
