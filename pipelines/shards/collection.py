@@ -18,8 +18,9 @@ from pipelines.shards.schema import ShardKind, ShardSample, ShardScene
 from pipelines.shards.splits import Split
 from pipelines.shards.view import SceneBlocks
 
-_SCENES_KEPT: Final = 8
-"""Clouds held in memory per process, some megabytes each."""
+_KEPT_POINTS: Final = 25_000_000
+"""Points of the clouds held in memory per process, 20 bytes each; a room has about 150 000. Samples come in
+any order: were not all rooms held, most samples would wait for theirs, and that takes ten times longer."""
 OTHER_SIDE: Final = "other side of the split"
 NO_WEIGHT: Final = "weight 0"
 
@@ -111,9 +112,13 @@ class ShardCollection(Sequence[ShardSample]):
         shard, row = (int(value) for value in self._place[index])
         key = (shard, self.readers[shard].text("scene", row))
         if key not in self._scenes:
-            while len(self._scenes) >= _SCENES_KEPT:
-                del self._scenes[next(iter(self._scenes))]
             scene = self.readers[shard].scene(key[1])
+            held = len(scene.points_world) + sum(
+                len(one.points_world) for one, _ in self._scenes.values()
+            )
+            while self._scenes and held > _KEPT_POINTS:
+                oldest = next(iter(self._scenes))
+                held -= len(self._scenes.pop(oldest)[0].points_world)
             self._scenes[key] = scene, SceneBlocks.build(scene.points_world)
         return self._scenes[key]
 

@@ -5,6 +5,7 @@ Source: SA-HMR supplement, section 1.2; lib/train/trainers/pose/loss.py.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -18,11 +19,21 @@ def voxel_category_loss(
     batch: Int[Tensor, " voxels"],
     num_samples: int,
     reduction: VoxelReduction,
+    contact_weight: float = 1.0,
 ) -> Float[Tensor, " batch"]:
-    """Cross-entropy over the sample's voxels, all categories alike."""
-    return over_voxels(
-        F.cross_entropy(logits, category, reduction="none"), batch, num_samples, reduction
-    )
+    """Cross-entropy over the sample's voxels.
+
+    Args:
+        logits: of all samples' voxels.
+        category: true one; 0 for none.
+        batch: sample of each voxel.
+        num_samples: in the batch.
+        reduction: over a sample's voxels.
+        contact_weight: what a voxel in contact counts beside one that is not; 1 in SA-HMR.
+    """
+    entropy = F.cross_entropy(logits, category, reduction="none")
+    counts = torch.where(category > 0, contact_weight, 1.0)
+    return over_voxels(counts * entropy, batch, num_samples, reduction)
 
 
 def contact_map_loss(

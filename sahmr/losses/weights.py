@@ -44,12 +44,14 @@ class RootContactLossSettings(Settings):
     contact_maps: float = 1.0
     mirrored_contact_maps: float = 1.0
     """Only where maps of the mirrored image are given (training); not in the paper."""
+    contact_voxel: float = 1.0
+    """What a voxel in contact counts in `voxel_category` beside one that is not: one in a hundred is."""
     depth_form: DepthForm = "block"
     voxel_reduction: VoxelReduction = "mean"
 
     def weights(self) -> dict[str, float]:
         """By term."""
-        return self.model_dump(exclude={"depth_form", "voxel_reduction"})
+        return self.model_dump(exclude={"contact_voxel", "depth_form", "voxel_reduction"})
 
 
 class MeshLossSettings(Settings):
@@ -93,7 +95,12 @@ def root_contact_terms(
         ),
         "refined_root": refined_root_loss(prediction.refined_root_camera, root),
         "voxel_category": voxel_category_loss(
-            prediction.logits, targets.voxels.category, voxels.batch, samples, per_voxel
+            prediction.logits,
+            targets.voxels.category,
+            voxels.batch,
+            samples,
+            per_voxel,
+            settings.contact_voxel,
         ),
         "contact_maps": contact_map_loss(maps.contact, targets.contact_maps),
     }

@@ -144,6 +144,9 @@ class TrainingSettings(Settings):
     """Its contact channels follow from `categories`."""
     mesh_network: MeshRecoverySettings = MeshRecoverySettings()
     """METRO has the same sizes."""
+    fixed_upsampling: bool = False
+    """Leave the mesh upsampling of METRO and of the mesh network as it starts. Its 12 million weights, each
+    moved by the learning rate in every step, else learn few samples by heart before the coarse mesh does."""
     start: MetroStage | None = None
     """METRO from scratch, where `start_from.metro` is not given. None: that file is a must."""
     rcnet: RcnetStage = RcnetStage()

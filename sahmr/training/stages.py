@@ -203,8 +203,10 @@ def _build(
         sahmr = Sahmr(settings.sahmr_network)
         sahmr.rcnet.load_state_dict(_rcnet_weights(settings).state_dict())
         start_from_metro(_start_weights(settings), sahmr.mesh_recovery)
+        sahmr.mesh_recovery.upsampling.requires_grad_(not settings.fixed_upsampling)
         return MeshTask(sahmr, settings.mesh, supervision, template)
     levels, metro = load_coarse_levels(files), Metro(settings.metro_network)
+    metro.upsampling.requires_grad_(not settings.fixed_upsampling)
     if stage == "metro":
         metro.load_state_dict(_start_weights(settings).state_dict())
         return MetroTask(metro, settings.metro, supervision, template, levels)
@@ -230,7 +232,11 @@ def start_upsampling(metro: Metro, levels: CoarseLevels) -> None:
 
 @torch.no_grad()
 def start_maps(rcnet: Rcnet, depth: float) -> None:
-    """Start f1, f2 and f4 nearly constant: f2 at `depth`, the others at zero; f3 stays random."""
+    """Start f1, f2 and f4 nearly constant; f3 stays random.
+
+    f2 starts at `depth`, the map of the background at one, heat map and parts at zero: else the first hundred
+    steps go into the background, whose thousand cells outweigh all other losses.
+    """
     maps, features = rcnet.root_net.maps, slice(2, 2 + rcnet.settings.feature_channels)
     assert maps.bias is not None
     kept = maps.weight[features].clone()
@@ -238,6 +244,8 @@ def start_maps(rcnet: Rcnet, depth: float) -> None:
     maps.weight[features] = kept
     maps.bias.zero_()
     maps.bias[1] = depth
+    if rcnet.settings.contact_maps == rcnet.settings.num_classes:
+        maps.bias[features.stop] = 1
 
 
 def _start_weights(settings: TrainingSettings) -> Metro:
@@ -302,6 +310,8 @@ def _identity(
         "seed": str(settings.seed),
         "body": hash_file(files.downsampling),
     }
+    if stage != "rcnet":
+        identity["fixed_upsampling"] = str(settings.fixed_upsampling)
     if stage != "start":
         identity["start"] = _hash_of(settings.start_from.metro or weights_path(settings, "start"))
     if stage == "mesh":

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import DataInvalid, DataMissing
+from pipelines.shards import collection
 from pipelines.shards.collection import SelectionSettings, ShardCollection, SplitSide
 from pipelines.shards.sampler import EpochSampler, SampleKey
 from pipelines.shards.writer import shard_path, write_shard
@@ -30,6 +31,19 @@ def test_rejected_samples_and_those_of_weight_0_are_left_out_unless_asked_for(sh
     assert len(ShardCollection([shard, other], SelectionSettings(use_rejected=True))) == 7
     assert usable.scene_of(4).scene == "MPH16"
     assert usable.scene_of(4) is usable.scene_of(4)
+
+
+def test_scenes_are_held_as_far_as_memory_allows(shard, other, monkeypatch):
+    usable = ShardCollection([shard, other])
+    first = usable.scene_of(0)
+    usable.scene_of(4)
+    assert usable.scene_of(0) is first
+    monkeypatch.setattr(collection, "_KEPT_POINTS", 1)
+    small = ShardCollection([shard, other])
+    first = small.scene_of(0)
+    assert small.scene_of(0) is first  # the scene asked for is held whatever its size
+    small.scene_of(4)
+    assert small.scene_of(0) is not first
 
 
 def test_weights_are_those_stored_unless_switched_off(shard, make_sample):

@@ -1,5 +1,6 @@
 """The losses equal SA-HMR's (goldens/metrics_losses_supervision.npz), and hand-made values."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,6 +131,15 @@ def test_a_sample_without_voxels_costs_nothing(drawn):
     assert empty.tolist() == [0, 0]
     none = voxel_category_loss(torch.zeros(0, 8), torch.zeros(0).long(), torch.zeros(0).long(), 2, "sum")
     assert none.tolist() == [0, 0]
+
+
+def test_a_voxel_in_contact_counts_as_often_as_said():
+    logits, category = torch.zeros(4, 8), torch.tensor([0, 0, 0, 5])
+    batch = torch.zeros(4).long()
+    plain = voxel_category_loss(logits, category, batch, 1, "mean")
+    counted = voxel_category_loss(logits, category, batch, 1, "mean", contact_weight=9.0)
+    torch.testing.assert_close(plain, torch.tensor([math.log(8)]))
+    torch.testing.assert_close(counted, 3 * plain)  # (3 + 9) / 4
 
 
 def test_padding_of_scene_points_counts_in_the_divisor_only_by_choice():

@@ -9,13 +9,14 @@ import torch
 from pipelines.artifacts import hash_file, write_json
 from pipelines.errors import DataInvalid, DataMissing, FittingFailed, OutputFailed
 from sahmr.data import supervision
+from sahmr.networks.metro import Metro
 from sahmr.networks.rcnet import Rcnet
 from sahmr.networks.sahmr import Sahmr
-from sahmr.networks.weights_file import read_network
+from sahmr.networks.weights_file import read_network, write_network
 from sahmr.training import loop
 from sahmr.training.log import read_log
-from sahmr.training.settings import TrainingSettings
-from sahmr.training.stages import train_stage, weights_path
+from sahmr.training.settings import StartSettings, TrainingSettings
+from sahmr.training.stages import start_maps, train_stage, weights_path
 
 SPLIT = {"recordings": {"Room0_00034_01": "train", "Room1_00034_01": "val"}}
 
@@ -76,6 +77,34 @@ def test_a_run_leaves_weights_log_and_card(micro, body_shards):
     assert str(folder) not in card
     text = (folder / "mesh" / "best.safetensors").read_bytes()
     assert str(folder).encode() not in text
+
+
+@pytest.mark.parametrize("stage", ["mesh", "metro"])
+def test_an_upsampling_that_is_fixed_stays(micro, metro_start, stage, tmp_path):
+    settings = micro(fixed_upsampling=True)
+    rcnet = tmp_path / "rcnet.safetensors"
+    write_network(rcnet, Rcnet(settings.rcnet_with_categories), {})
+    start = StartSettings(metro=metro_start, rcnet=rcnet)
+    path = train_stage(settings.model_copy(update={"start_from": start}), stage)
+    before = read_network(metro_start, Metro).network
+    trained = read_network(path, Metro if stage == "metro" else Sahmr).network
+    after = trained if stage == "metro" else trained.mesh_recovery
+    assert torch.equal(after.upsampling.to_full.weight, before.upsampling.to_full.weight)
+    assert not torch.equal(after.stages[0].embed.weight, before.stages[0].embed.weight)
+
+
+def test_maps_start_nearly_constant(micro):
+    rcnet = Rcnet(micro().rcnet_with_categories).eval()
+    start_maps(rcnet, depth=2.0)
+    maps = rcnet.root_net(torch.randn(2, 3, 64, 64))
+    for found, expected in (
+        (maps.root_heatmap, 0.0),
+        (maps.depth, 2.0),
+        (maps.contact[:, 0], 1.0),  # background
+        (maps.contact[:, 1:], 0.0),
+    ):
+        assert abs(found.mean().item() - expected) < 0.2
+    assert maps.features.std() > maps.contact[:, 1:].std()
 
 
 def test_a_finished_stage_is_not_trained_again(micro, monkeypatch):
