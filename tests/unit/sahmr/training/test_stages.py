@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_training_is_refused(micro, monkeypatch):
         with pytest.raises(Stop):
             train_stage(settings, "rcnet")
     other = micro(rcnet={"batch_size": 4, "steps": 4, "save_every": 2, "learning_rate": 0.5})
-    with pytest.raises(DataInvalid, match=r"other stage: learning_rate was 0.001, is 0.5"):
+    with pytest.raises(DataInvalid, match=r"other stage: learning_rate was 0.002, is 0.5"):
         train_stage(other, "rcnet")
     data = micro(rcnet={"batch_size": 4, "steps": 4, "save_every": 1}, data={"limit": 4})
     with pytest.raises(DataInvalid, match="other data"):
