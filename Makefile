@@ -4,11 +4,12 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin/python -m flows
 OPTIONS = $(if $(CONFIG),--config $(CONFIG)) $(SET)
+DAILY = --config $(or $(CONFIG),configs/schedules.yaml) $(SET)
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 \
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation report plan status synthesise doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation report plan status server worker deploy schedule-check close-zombies synthesise doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,21 @@ plan: setup ## what pseudo-gt would run with these settings, why, and what it wi
 
 status: setup ## how far a run is: stages done, last events, failures
 	$(RUN) status $(OPTIONS)
+
+server: setup ## run a Prefect server: pages, schedules, history (http://127.0.0.1:4200)
+	$(RUN) server $(DAILY)
+
+worker: setup ## run a worker that executes what the server schedules
+	$(RUN) worker $(DAILY)
+
+deploy: setup ## put flows and the schedules of configs/schedules.yaml on the server
+	$(RUN) deploy $(DAILY)
+
+schedule-check: setup ## prove that scheduled runs exist and that a worker executes them
+	$(RUN) schedule-check $(DAILY)
+
+close-zombies: setup ## close runs on the server whose process is gone (deploy and worker do it too)
+	$(RUN) close-zombies $(DAILY)
 
 synthesise: setup ## only write the synthetic PROX tree
 	$(RUN) synthesise $(OPTIONS)

@@ -66,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         ("look", _look, "draw samples of shards: a contact sheet, and one sample in 3D"),
         ("ablation", _ablation, "train and measure contact categories, quality weights, true bodies"),
         ("predict", _predict, "SA-HMR on one image: body, contact, overlay picture, GLB"),
+        ("server", _server, "run a Prefect server here: pages, schedules, history of runs"),
+        ("worker", _worker, "run a worker here that executes what the server schedules"),
+        ("deploy", _deploy, "put flows and their schedules on the server"),
+        ("schedule-check", _schedule_check, "prove that scheduled runs exist and are executed"),
+        ("close-zombies", _close_zombies, "close runs on the server whose process is gone"),
         ("settings", _settings, "print the resolved settings as YAML"),
     ):
         verb = verbs.add_parser(name, help=text, description=text)
@@ -260,6 +265,67 @@ def _migrate_shards(options: argparse.Namespace) -> int:
 
     sys.stdout.write(f"{migrate_shards(options.folder)} shards carried over\n")
     return EXIT_OK
+
+
+def _server(options: argparse.Namespace) -> int:
+    from flows.deploy.service import start_server
+
+    start_server(_daily(options).server)
+    return EXIT_FAILED
+
+
+def _worker(options: argparse.Namespace) -> int:
+    settings = _with_server(options)
+    from flows.deploy.service import start_worker
+    from flows.deploy.zombies import close_zombies
+
+    close_zombies(settings.silent_after_s)
+    start_worker(settings)
+    return EXIT_FAILED
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    settings = _with_server(options)
+    from flows.deploy.deployments import deploy
+    from flows.deploy.zombies import close_zombies
+
+    lines = deploy(settings)
+    close_zombies(settings.silent_after_s)
+    sys.stdout.write("\n".join([*lines, f"run forms: {settings.server.address}/deployments"]) + "\n")
+    return EXIT_OK
+
+
+def _schedule_check(options: argparse.Namespace) -> int:
+    settings = _with_server(options)
+    from flows.deploy.schedule_check import check_schedules
+
+    sys.stdout.write("\n".join(check_schedules(settings)) + "\n")
+    return EXIT_OK
+
+
+def _close_zombies(options: argparse.Namespace) -> int:
+    settings = _with_server(options)
+    from flows.deploy.zombies import close_zombies
+
+    sys.stdout.write(f"{len(close_zombies(settings.silent_after_s))} run(s) closed\n")
+    return EXIT_OK
+
+
+def _daily(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from flows.deploy.settings import DailySettings
+    from pipelines.config import load_settings
+
+    return load_settings(DailySettings, options.config, options.overrides)
+
+
+def _with_server(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """Settings, once their server answers; Prefect, imported afterwards, then speaks to it."""
+    from flows.deploy.service import require_server, use_server
+
+    settings = _daily(options)
+    require_server(settings.server)
+    use_server(settings.server)
+    return settings
 
 
 def _load(options: argparse.Namespace):  # type: ignore[no-untyped-def]

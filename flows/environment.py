@@ -13,6 +13,8 @@ _DEFAULTS = {
     # Telemetry locks the temporary database (seen with 3.8.8) and nobody asked for it.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    # Seconds between signs of life of a run, by which dead ones are recognised; Prefect's least.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_LEVEL": "WARNING",
     # Two threads on busy cores are several times slower than one; parallelism is over recordings.
     "OMP_NUM_THREADS": "1",

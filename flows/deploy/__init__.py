@@ -1,0 +1,1 @@
+"""Flows in daily use: a server of one's own, a worker, deployments with schedules."""
