@@ -27,7 +27,7 @@ from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import FittedSequence, SequenceObservations
 from pipelines.synthetic.truth import read_truth
 
-DESCRIPTION = "the PROX-style baseline at its settings and with twice the iterations"
+DESCRIPTION = "the PROX-style baseline at its settings, with twice the limits, at finer tolerances"
 ROW = {
     "pen_pooled_v1": "penetration (cm)",
     "reproj_pooled_v1": "reprojection against detections (px)",
@@ -43,44 +43,61 @@ def add_options(parser: argparse._ArgumentGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> BenchmarkTable:
-    """Fit the chosen frames twice and compare the rows."""
+    """Fit the chosen frames at each of the settings and compare the rows."""
     settings = load_settings(
         PseudoGtSettings, None, [f"preset={options.recordings_of}", f"out_dir={options.out / 'data'}"]
     )
     data = data_source(settings)
     once = ProxStyleSettings()
-    tables, totals = [], []
+    tables, totals, limits, evaluations = [], [], [], []
     jobs = []
     for recording in list_recordings(settings, data):
         prepare_recording(settings, data, recording)
         jobs.append(RecordingJob(settings, data, recording))
-    for chosen in (once, doubled(once)):
+    for chosen in (once, doubled(once), tightened(once)):
         fits = [fit_some(job, options.every, chosen) for job in tqdm(jobs, unit="recording")]
         tables.append(measure(jobs, fits))
         totals.append(sum(float(np.nansum(fit.energies["total"])) for fit in fits))
-    rows: list[tuple[Cell, ...]] = [("energy", *totals, _change(totals))]
+        limits.append(sum(float(np.nansum(fit.energies["at_limit"])) for fit in fits))
+        evaluations.append(sum(float(np.nansum(fit.energies["num_evaluations"])) for fit in fits))
+    num_frames = sum(int(fit.valid.sum()) for fit in fits)
+    rows: list[tuple[Cell, ...]] = [
+        ("evaluations per frame", *_with_changes([count / num_frames for count in evaluations])),
+        ("frames cut short by a limit", *limits[:2], "", limits[2], ""),
+        ("energy", *_with_changes(totals)),
+    ]
     for key, label in ROW.items():
         values = [cell.value for table in tables if (cell := table.cell(METHOD, key)) is not None]
-        rows.append((label, *values, _change(values)))
-    num_frames = sum(int(fit.valid.sum()) for fit in fits)
+        rows.append((label, *_with_changes(values)))
     return BenchmarkTable(
         name="convergence",
         title=f"PROX-style baseline, {num_frames} frames of {len(jobs)} recordings "
         f"({options.recordings_of})",
-        columns=("", "as it is", "twice the iterations", "change (%)"),
+        columns=("", "as it is", "twice the limits", "change (%)", "tolerances a tenth", "change (%)"),
         rows=tuple(rows),
-        notes=("Twice the steps and rounds, tolerances a tenth, so that the steps are taken.",),
+        notes=(
+            "Twice the limits: twice the steps and rounds a frame may take before it is cut short.",
+            "Tolerances a tenth: twice the limits as well; frames may end in other minima.",
+        ),
         conditions={"preset": options.recordings_of, "every": options.every},
     )
 
 
 def doubled(settings: ProxStyleSettings) -> ProxStyleSettings:
-    """Twice the steps and rounds, and tolerances that let them be taken."""
+    """Twice the steps and rounds."""
     solver = settings.solver
     changes = {
         "iterations": 2 * solver.iterations,
         "rounds": 2 * solver.rounds,
         "last_rounds": 2 * solver.last_rounds,
+    }
+    return settings.model_copy(update={"solver": solver.model_copy(update=changes)})
+
+
+def tightened(settings: ProxStyleSettings) -> ProxStyleSettings:
+    """Twice the steps and rounds, and tolerances that let them be taken."""
+    solver = doubled(settings).solver
+    changes = {
         "tolerance": solver.tolerance / 10,
         "last_tolerance": solver.last_tolerance / 10,
     }
@@ -126,5 +143,7 @@ def measure(jobs: Sequence[RecordingJob], fits: Sequence[FittedSequence]) -> Met
     return summarise(metrics, preset=settings.preset, settings=settings.metrics)
 
 
-def _change(values: Sequence[float]) -> float:
-    return 100 * (values[1] / values[0] - 1)
+def _with_changes(values: Sequence[float]) -> tuple[float, ...]:
+    """Each value after the first followed by how far it is from the first, per cent."""
+    first, *others = values
+    return (first, *(cell for value in others for cell in (value, 100 * (value / first - 1))))

@@ -6,7 +6,7 @@
 Energies, weights and stages are those of PROX's PROXD setting (`energies.py`,
 `settings.py`). Differs from PROX: self-collision is left out; the visible set is held
 fixed within an optimiser round; a faster optimiser by default (`solver.method: lbfgs` is PROX's);
-starts that face the camera and turn away from it by default (`orientation_try: official` is PROX's);
+four starts turned about the upright body's axis by default (`orientation_try: official` is PROX's);
 s2m over a fixed number of points scaled to all of them; frames without keypoints or without depth are
 flagged instead of ending the run.
 """
@@ -71,8 +71,8 @@ def fit_prox_style(
     Returns:
         SMPL-X parameters and the status of every frame. `energies` holds per frame: the unweighted terms
         (jaw: weighted per axis), the weighted `total` of the last stage, and the counts `num_points`,
-        `num_visible`, `num_contact`, `num_evaluations`, `second_start_won`; NaN where nothing was
-        fitted.
+        `num_visible`, `num_contact`, `num_evaluations`, the number of the start that won, `start_won`,
+        and `at_limit`, 1 where a limit of the solver cut a stage short; NaN where nothing was fitted.
 
     Raises:
         DataInvalid: a contact part is missing.

@@ -15,10 +15,6 @@ from pipelines.fitting.prox_style.energies import TORSO_KEYPOINTS, camera_residu
 from pipelines.fitting.prox_style.objective import FrameData
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 
-FACING = (math.pi, 0.0, 0.0)
-"""Half turn about x: upright in an OpenCV camera frame and looking into the camera."""
-BACK_TURNED = (0.0, 0.0, math.pi)
-"""Half turn about z: upright and looking away."""
 OFFICIAL_START = (0.0, 0.0, 0.0)
 """PROX starts head down, facing away."""
 _LEAST_TORSO_POINTS = 3
@@ -45,6 +41,16 @@ def shoulders_close(data: FrameData, two_sided_px: float) -> Bool[Tensor, " fram
     left, right = (data.keypoints_px[:, k] for k in _SHOULDERS)
     seen = (data.confidence[:, list(_SHOULDERS)] > 0).all(dim=1)
     return seen & ((left - right).norm(dim=-1) < two_sided_px)
+
+
+def upright(turn: float) -> tuple[float, float, float]:
+    """Rotation vector of a body that is upright in an OpenCV camera frame.
+
+    Args:
+        turn: about the body's own axis, in whole turns: 0 looks into the camera, 0.5 looks away.
+    """
+    half = math.pi * turn
+    return (math.pi * math.cos(half), 0.0, math.pi * math.sin(half))
 
 
 def turned_about_body_axis(

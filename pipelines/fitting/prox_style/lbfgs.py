@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipelines.fitting.prox_style.body import COLUMNS
@@ -79,6 +79,7 @@ class FrameByFrame:
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
+        self.at_limit: Bool[np.ndarray, " frames"] = np.zeros(len(objective.data), dtype=bool)
 
     def minimise(
         self,
@@ -94,6 +95,7 @@ class FrameByFrame:
         if not stage.free_transl:
             free[COLUMNS["transl"]] = False
         result = parameters.clone()
+        calls = np.zeros(len(parameters), np.int64)
         for row in range(len(parameters)):
             frame = frames[row : row + 1]
 
@@ -108,8 +110,12 @@ class FrameByFrame:
                 found = self._objective.evaluate(full(point), frame, stage)
                 return found.energy.item(), found.gradient[0, free]
 
-            def new_call(point: Float[Tensor, " numbers"], frame: Int[np.ndarray, "1"] = frame) -> None:
+            def new_call(
+                point: Float[Tensor, " numbers"], frame: Int[np.ndarray, "1"] = frame, row: int = row
+            ) -> None:
+                calls[row] += 1
                 self._objective.update_visibility(full(point), frame)
 
             result[row] = full(minimise_lbfgs(parameters[row, free], evaluate, new_call))[0]
+        self.at_limit[frames[calls >= _CALLS]] = True
         return result

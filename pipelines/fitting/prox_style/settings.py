@@ -91,16 +91,17 @@ class ProxStyleSolverSettings(Settings):
     """`gauss_newton`: damped quasi-Newton steps from the Gauss-Newton matrix, on the exact energy and
     gradient. `lbfgs`: PROX's own optimiser, one L-BFGS with strong Wolfe line search per frame; the
     reference, many times slower."""
-    iterations: int = Field(40, ge=1)
-    """Steps per round, tried or taken; a frame that has converged takes fewer."""
-    rounds: int = Field(2, ge=1)
+    iterations: int = Field(100, ge=1)
+    """Steps per round at most, tried or taken. The limits are there for frames that never settle: every
+    other one ends by the tolerances, and twice the limits would change nothing."""
+    rounds: int = Field(10, ge=1)
     """Rounds per stage at most; the visible set is brought up to date at the start of each."""
-    last_rounds: int = Field(6, ge=1)
+    last_rounds: int = Field(20, ge=1)
     """Rounds of the last stage at most."""
     tolerance: float = Field(1e-3, gt=0)
     """A round of a frame ends after two steps in a row that lower its energy by a smaller share; a stage
     after a round that does."""
-    last_tolerance: float = Field(1e-4, gt=0)
+    last_tolerance: float = Field(1e-5, gt=0)
     """The same for the last stage, whose result is kept; the others only lead to it."""
     anchors: int = Field(400, ge=1)
     """Vertices on which depth and scene forces are gathered for the Gauss-Newton matrix."""
@@ -128,12 +129,17 @@ class ProxStyleSettings(Settings):
     """Squared; holds the depth of `transl` to the mean of the person's points (camera stage)."""
     orientation_try: Literal["official", "always"] = "always"
     """`official`: PROX's zero start, and a second run of all stages turned about the body's y axis where
-    the shoulders are closer than `two_sided_px`. `always`: two starts for every frame, facing the camera
-    and back turned, the lower energy after `orientation_stages` goes on."""
+    the shoulders are closer than `two_sided_px`. `always`: several `starts` for every frame, the lowest
+    energy after `orientation_stages` goes on."""
+    starts: int = Field(4, ge=1)
+    """`always` only: starts at evenly spaced turns about the upright body's axis, the first faces the
+    camera."""
+    finalists: int = Field(2, ge=1)
+    """`always` only: so many starts with the lowest energies go on after the screening."""
     orientation_stages: int = Field(4, ge=1)
     screening_stages: int = Field(3, ge=0)
-    """`always` only: after so many stages the start with the higher energy is dropped where both have
-    come to the same orientation."""
+    """`always` only: after so many stages, of starts that have come to the same orientation the one with
+    the lowest energy stays, and of these the `finalists`."""
     two_sided_px: float = Field(25.0, ge=0)
     num_points: int = Field(1024, ge=1)
     """Person points per frame; the energy's sum over points is scaled to the full number."""

@@ -19,6 +19,7 @@ from pipelines.fitting.prox_style.body import COLUMNS, NUM_PARAMETERS
 from pipelines.fitting.prox_style.curvature import Curvature
 from pipelines.fitting.prox_style.objective import Objective
 from pipelines.fitting.prox_style.settings import ProxStyleSolverSettings, StageWeights
+from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 
 _FIRST_DAMPING = 0.1
 _LEAST_DAMPING = 1e-5
@@ -26,6 +27,9 @@ _MOST_DAMPING = 1e6
 _LEAST_CURVATURE = 1.0
 """Added to the diagonal the damping multiplies: eye poses have no prior and may have no curvature."""
 _STEPS_TO_CONVERGE = 2
+_FREE_TURNS = ("global_orient", "leye_pose", "reye_pose")
+"""Rotation vectors without a prior: a whole turn more changes nothing."""
+_FAR_TURN_RAD = 1.5 * np.pi
 _EVENLY_DAMPED = ("latent", "left_hand_pose", "right_hand_pose")
 
 
@@ -59,6 +63,7 @@ class GaussNewton:
     def __init__(self, objective: Objective, settings: ProxStyleSolverSettings) -> None:
         self._objective, self._settings = objective, settings
         self._curvature = Curvature(objective, settings.anchors, settings.tangential)
+        self.at_limit: Bool[np.ndarray, " frames"] = np.zeros(len(objective.data), dtype=bool)
 
     def minimise(
         self,
@@ -78,17 +83,20 @@ class GaussNewton:
         """
         settings = self._settings
         tolerance = settings.last_tolerance if last else settings.tolerance
-        state = _State.start(parameters)
-        active = np.arange(len(frames))
+        state = _State.start(_unwound(parameters))
+        active, lowest = np.arange(len(frames)), state.energy.clone()
         for _ in range(settings.last_rounds if last else settings.rounds):
             if len(active) == 0:
                 break
             self._objective.update_visibility(state.parameters[active], frames[active])
             self._linearise(state, active, frames, stage)
-            before = state.energy[active].clone()
+            before = state.energy[active].minimum(lowest[active])
             self._round(state, active, frames, stage, tolerance)
+            lowest[active] = before.minimum(state.energy[active])
+            # Against the lowest so far: a set that comes and goes must not keep a frame busy for ever.
             decrease = (before - state.energy[active]) / before.abs().clamp(min=1)
             active = active[(decrease > tolerance).numpy()]
+        self.at_limit[frames[active]] = True
         return state.parameters
 
     def _round(
@@ -107,6 +115,7 @@ class GaussNewton:
                 self._step(state, batch, frames, stage, tolerance)
             stuck = (state.damping[active] > _MOST_DAMPING).numpy()
             active = active[(state.small_steps[active] < _STEPS_TO_CONVERGE) & ~stuck]
+        self.at_limit[frames[active]] = True
 
     def _step(
         self,
@@ -147,6 +156,19 @@ class GaussNewton:
             found = self._objective.evaluate(parameters, frames[rows], stage)
             state.energy[rows], state.gradient[rows] = found.energy, found.gradient
             state.hessian[rows] = self._curvature.matrices(parameters, frames[rows], stage, found)
+
+
+def _unwound(parameters: Float[Tensor, "frames 91"]) -> Float[Tensor, "frames 91"]:
+    """The same bodies, rotations without a prior as vectors of at most 270 degrees.
+
+    Near a whole turn two of the three directions of a rotation vector no longer turn the body.
+    """
+    result = parameters.clone()
+    for name in _FREE_TURNS:
+        rotvec = parameters[:, COLUMNS[name]]
+        far = rotvec.norm(dim=1, keepdim=True) > _FAR_TURN_RAD
+        result[:, COLUMNS[name]] = torch.where(far, rotmat_to_rotvec(rotvec_to_rotmat(rotvec)), rotvec)
+    return result
 
 
 def _damped_step(

@@ -27,6 +27,9 @@ _SAME_ORIENTATION_DEG = 15.0
 class StageSolver(Protocol):
     """A way to minimise one stage."""
 
+    at_limit: Bool[np.ndarray, " frames"]
+    """True where some stage was cut short by a limit: more steps would change the frame's fit."""
+
     def minimise(
         self,
         parameters: Float[Tensor, "frames 91"],
@@ -67,17 +70,19 @@ def fit_frames(objective: Objective) -> FramesFit:
         tries.start(official=False)
         tries.run(settings.stages[: settings.screening_stages], ends=False)
         tries.screen(settings)
-        tries.run(settings.stages[settings.screening_stages : settings.orientation_stages], ends=False)
-        parameters, won = tries.best(settings.stages[settings.orientation_stages - 1])
+        chosen_after = settings.orientation_stages
+        contest = settings.stages[settings.screening_stages : chosen_after]
+        tries.run(contest, ends=chosen_after == len(settings.stages))
+        parameters, won = tries.best(settings.stages[chosen_after - 1])
         frames = np.arange(len(objective.data))
-        rest = settings.stages[settings.orientation_stages :]
+        rest = settings.stages[chosen_after:]
         for number, stage in enumerate(rest, start=1):
             parameters = solver.minimise(parameters, frames, stage, last=number == len(rest))
-    return _result(objective, parameters, won, settings)
+    return _result(objective, solver, parameters, won)
 
 
 class _Tries:
-    """Two starts per frame, some of them dropped."""
+    """Several starts per frame, some of them dropped."""
 
     def __init__(self, objective: Objective, solver: StageSolver) -> None:
         self._objective, self._solver = objective, solver
@@ -85,24 +90,24 @@ class _Tries:
         self._alive: list[Bool[np.ndarray, " frames"]] = []
 
     def start(self, *, official: bool) -> None:
-        """Camera stage from PROX's start, or from both half turns."""
+        """Camera stage from PROX's start, or from evenly spaced turns about the upright body's axis."""
         objective, settings = self._objective, self._objective.settings
         data, body, prior = objective.data, objective.body, objective.prior
         weight = settings.camera_depth_weight
         side_view = camera.shoulders_close(data, settings.two_sided_px).numpy()
-        first_start = camera.OFFICIAL_START if official else camera.FACING
-        first = camera.camera_stage(data, first_start, body, prior, weight)
-        turned = first.clone()
-        orient = COLUMNS["global_orient"]
-        turned[:, orient] = camera.turned_about_body_axis(first[:, orient])
         if official:
-            self._parameters, self._alive = [first, turned], [np.ones_like(side_view), side_view]
+            first = camera.camera_stage(data, camera.OFFICIAL_START, body, prior, weight)
+            self._parameters = [first, _turned(first)]
+            self._alive = [np.ones_like(side_view), side_view]
             return
-        second = camera.camera_stage(data, camera.BACK_TURNED, body, prior, weight)
-        same = _orientations_apart_deg(first, second) < _SAME_ORIENTATION_DEG
-        # Both starts at one place leave the other side of a side view untried.
-        second = torch.where(torch.as_tensor(same & side_view)[:, None], turned, second)
-        self._parameters, self._alive = [first, second], [np.ones_like(same), ~same | side_view]
+        for number in range(settings.starts):
+            start = camera.upright(number / settings.starts)
+            self._parameters.append(camera.camera_stage(data, start, body, prior, weight))
+            self._alive.append(np.ones_like(side_view))
+        # The camera stage may leave the other side of a side view untried.
+        self._parameters.append(_turned(self._parameters[0]))
+        self._alive.append(side_view)
+        self._drop_copies(energies=None)
 
     def run(self, stages: Sequence[StageWeights], *, ends: bool) -> None:
         """Take every start that is alive through some stages; `ends`: the last of them is the last."""
@@ -117,24 +122,36 @@ class _Tries:
             parameters[frames] = rows
 
     def screen(self, settings: ProxStyleSettings) -> None:
-        """Drop the worse start where both have come to the same orientation."""
-        same = _orientations_apart_deg(*self._parameters) < _SAME_ORIENTATION_DEG
-        rivals = self._alive[0] & self._alive[1] & same
-        if settings.screening_stages == 0 or not rivals.any():
+        """Drop the worse of starts that have come to the same orientation, then all but the best few."""
+        if settings.screening_stages == 0:
             return
-        first, second = self._energies(settings.stages[settings.screening_stages - 1])
-        self._alive[0] = self._alive[0] & ~(rivals & (first > second))
-        self._alive[1] = self._alive[1] & ~(rivals & (first <= second))
+        energies = self._energies(settings.stages[settings.screening_stages - 1])
+        self._drop_copies(energies)
+        ranked = np.argsort(np.where(self._alive, energies, np.inf), axis=0, kind="stable")
+        for place in ranked[settings.finalists :]:
+            for number, alive in enumerate(self._alive):
+                alive &= place != number
 
     def best(self, stage: StageWeights) -> tuple[Float[Tensor, "frames 91"], Int[np.ndarray, " frames"]]:
-        """Parameters of the start with the lower energy, and which one that is."""
-        energies = self._energies(stage)
-        won = (energies[1] < energies[0]).astype(np.int64)
-        second = torch.as_tensor(won.astype(bool))[:, None]
-        return torch.where(second, self._parameters[1], self._parameters[0]), won
+        """Parameters of the start with the lowest energy, and which one that is."""
+        won = np.argmin(self._energies(stage), axis=0)
+        every = torch.stack(self._parameters)
+        return every[torch.as_tensor(won), torch.arange(len(won))], won
+
+    def _drop_copies(self, energies: list[Float[np.ndarray, " frames"]] | None) -> None:
+        """Of starts at the same orientation the one with the lower energy stays; without, the first."""
+        for second in range(len(self._parameters)):
+            for first in range(second):
+                apart = _orientations_apart_deg(self._parameters[first], self._parameters[second])
+                rivals = self._alive[first] & self._alive[second] & (apart < _SAME_ORIENTATION_DEG)
+                worse_first = np.zeros_like(rivals)
+                if energies is not None:
+                    worse_first = energies[first] > energies[second]
+                self._alive[first] = self._alive[first] & ~(rivals & worse_first)
+                self._alive[second] = self._alive[second] & ~(rivals & ~worse_first)
 
     def _energies(self, stage: StageWeights) -> list[Float[np.ndarray, " frames"]]:
-        """Energy of both starts; infinite where a start was dropped or is not a number."""
+        """Energy of every start; infinite where a start was dropped or is not a number."""
         result = []
         for parameters, alive in zip(self._parameters, self._alive, strict=True):
             energy = np.full(len(alive), np.inf)
@@ -147,6 +164,13 @@ class _Tries:
         return result
 
 
+def _turned(parameters: Float[Tensor, "frames 91"]) -> Float[Tensor, "frames 91"]:
+    """Half a turn about the body's own axis."""
+    turned, orient = parameters.clone(), COLUMNS["global_orient"]
+    turned[:, orient] = camera.turned_about_body_axis(parameters[:, orient])
+    return turned
+
+
 def _orientations_apart_deg(
     first: Float[Tensor, "frames 91"], second: Float[Tensor, "frames 91"]
 ) -> Float[np.ndarray, " frames"]:
@@ -157,11 +181,11 @@ def _orientations_apart_deg(
 
 def _result(
     objective: Objective,
+    solver: StageSolver,
     parameters: Float[Tensor, "frames 91"],
     won: Int[np.ndarray, " frames"],
-    settings: ProxStyleSettings,
 ) -> FramesFit:
-    frames = np.arange(len(objective.data))
+    frames, settings = np.arange(len(objective.data)), objective.settings
     names = (*TERM_NAMES, "total", "num_contact")
     values = {name: np.zeros(len(frames)) for name in names}
     for rows in objective.batches(frames):
@@ -175,6 +199,7 @@ def _result(
             values["num_contact"][rows] = kept
     values["num_visible"] = objective.num_visible(frames).astype(np.float64)
     values["num_evaluations"] = objective.num_evaluations.astype(np.float64)
-    values["second_start_won"] = won.astype(np.float64)
+    values["start_won"] = won.astype(np.float64)
+    values["at_limit"] = solver.at_limit.astype(np.float64)
     finite = np.isfinite(values["total"]) & torch.isfinite(parameters).all(dim=1).numpy()
     return FramesFit(parameters.numpy(), finite, values)

@@ -62,7 +62,7 @@ class ProxStage:
         parameters[:, COLUMNS["latent"]] = 0.5 * torch.randn(4, 32, generator=generator)
         parameters[:, COLUMNS["latent"]][:, [14, 17]] = torch.tensor([-1.8, 1.8])  # arms down
         parameters[:, COLUMNS["betas"]] = 0.7 * torch.randn(1, 10, generator=generator)
-        start = torch.tensor([camera.FACING, camera.BACK_TURNED] * 2)
+        start = torch.tensor([camera.upright(0.0), camera.upright(0.5)] * 2)
         parameters[:, COLUMNS["global_orient"]] = start + 0.1
         parameters[:, COLUMNS["transl"]] = torch.tensor([0.1, -0.1, 2.6])
         return parameters

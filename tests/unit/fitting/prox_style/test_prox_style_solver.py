@@ -23,8 +23,8 @@ from pipelines.fitting.prox_style.lbfgs import FrameByFrame, minimise_lbfgs
 from pipelines.fitting.prox_style.objective import Objective
 from pipelines.fitting.prox_style.pairs import ContactScene, NearestInScene
 from pipelines.fitting.prox_style.settings import ProxStyleSettings, proxd_stages
-from pipelines.fitting.prox_style.solver import GaussNewton, _damped_step, _secant_update
-from pipelines.fitting.prox_style.starts import fit_frames
+from pipelines.fitting.prox_style.solver import GaussNewton, _damped_step, _secant_update, _unwound
+from pipelines.fitting.prox_style.starts import _Tries, fit_frames
 from pipelines.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from pipelines.records import SceneScan
 
@@ -118,6 +118,50 @@ def test_held_translation_does_not_move() -> None:
     assert predicted.item() == pytest.approx(0.5 * (NUM_PARAMETERS - 3))
 
 
+def test_unwinding_keeps_the_body_and_shortens_far_turns_without_a_prior() -> None:
+    parameters = torch.zeros(3, NUM_PARAMETERS, dtype=torch.float64)
+    orient, eye, jaw = (COLUMNS[name] for name in ("global_orient", "leye_pose", "jaw_pose"))
+    parameters[0, orient] = torch.tensor([41.8, 6.9, -33.1], dtype=torch.float64)
+    parameters[1, orient] = torch.tensor([3.9, 0.4, -0.4], dtype=torch.float64)
+    parameters[2, eye] = torch.tensor([0.0, 6.0, 0.0], dtype=torch.float64)
+    parameters[2, jaw] = torch.tensor([0.0, 6.0, 0.0], dtype=torch.float64)
+    found = _unwound(parameters)
+    for columns in (orient, eye, jaw):
+        before, after = (rotvec_to_rotmat(rows[:, columns]) for rows in (parameters, found))
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-9)
+    assert found[0, orient].norm() <= np.pi + 1e-9
+    torch.testing.assert_close(found[1], parameters[1])
+    assert found[2, eye].norm() == pytest.approx(2 * np.pi - 6)
+    torch.testing.assert_close(found[2, jaw], parameters[2, jaw])
+
+
+def _one_stage(prox_stage, **solver: object) -> tuple[torch.Tensor, GaussNewton, Objective]:
+    objective: Objective = prox_stage.objective(frames=[0], num_points=300)
+    settings = objective.settings.solver.model_copy(update=solver)
+    found = GaussNewton(objective, settings)
+    start = camera.camera_stage(
+        objective.data, camera.upright(0.0), objective.body, objective.prior, 100.0
+    )
+    return found.minimise(start, np.arange(1), proxd_stages()[2], last=True), found, objective
+
+
+def test_twice_the_limits_change_nothing_once_a_frame_ends_by_itself(prox_stage) -> None:
+    once, solver, objective = _one_stage(prox_stage)
+    twice, _, _ = _one_stage(
+        prox_stage,
+        iterations=2 * objective.settings.solver.iterations,
+        last_rounds=2 * objective.settings.solver.last_rounds,
+    )
+    assert not solver.at_limit.any()
+    torch.testing.assert_close(twice, once, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("limit", [{"iterations": 3, "last_rounds": 1}, {"last_rounds": 1}])
+def test_a_frame_cut_short_is_marked(prox_stage, limit: dict[str, int]) -> None:
+    _, solver, _ = _one_stage(prox_stage, **limit)
+    assert solver.at_limit.tolist() == [True]
+
+
 def test_reference_optimiser_solves_rosenbrock_and_survives_infinity() -> None:
     def rosenbrock(x: torch.Tensor) -> tuple[float, torch.Tensor]:
         leaf = x.detach().requires_grad_()
@@ -169,7 +213,7 @@ def test_camera_stage_turns_the_body_the_right_way(prox_stage) -> None:
     """From both half turns: near the true orientation for a body that faces, or turns its back."""
     objective = prox_stage.objective(frames=[0, 1])
     truth = rotvec_to_rotmat(prox_stage.true_parameters[:2, COLUMNS["global_orient"]])
-    for frame, start in ((0, camera.FACING), (1, camera.BACK_TURNED)):
+    for frame, start in ((0, camera.upright(0.0)), (1, camera.upright(0.5))):
         found = camera.camera_stage(objective.data, start, objective.body, objective.prior, 100.0)
         apart = rotvec_to_rotmat(found[:, COLUMNS["global_orient"]]) @ truth.mT
         assert rotmat_to_rotvec(apart)[frame].norm() < np.radians(25)
@@ -180,9 +224,20 @@ def test_camera_stage_turns_the_body_the_right_way(prox_stage) -> None:
 def test_too_few_torso_keypoints_leave_the_start(prox_stage) -> None:
     objective = prox_stage.objective(frames=[0])
     objective.data.confidence[:, [9, 12]] = 0.0
-    found = camera.camera_stage(objective.data, camera.FACING, objective.body, objective.prior, 100.0)
-    torch.testing.assert_close(found[0, COLUMNS["global_orient"]], torch.tensor(camera.FACING))
+    found = camera.camera_stage(
+        objective.data, camera.upright(0.0), objective.body, objective.prior, 100.0
+    )
+    torch.testing.assert_close(found[0, COLUMNS["global_orient"]], torch.tensor(camera.upright(0.0)))
     torch.testing.assert_close(found[:, COLUMNS["transl"]], objective.data.initial_transl)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.25, 0.5, 0.75])
+def test_starts_are_upright_and_turned_about_the_bodys_axis(turn: float) -> None:
+    rotation = rotvec_to_rotmat(torch.tensor(camera.upright(turn), dtype=torch.float64)[None])[0]
+    up, ahead = rotation[:, 1], rotation[:, 2]
+    angle = 2 * np.pi * turn
+    expected = torch.tensor([[0.0, -1.0, 0.0], [np.sin(angle), 0.0, -np.cos(angle)]]).to(up)
+    torch.testing.assert_close(torch.stack([up, ahead]), expected, rtol=0, atol=1e-9)
 
 
 def test_side_views_are_recognised_by_close_shoulders(prox_stage) -> None:
@@ -206,7 +261,7 @@ def test_energy_ends_as_low_as_with_the_reference_optimiser(prox_stage) -> None:
         )
         frames = np.arange(2)
         parameters = camera.camera_stage(
-            objective.data, camera.FACING, objective.body, objective.prior, 100.0
+            objective.data, camera.upright(0.0), objective.body, objective.prior, 100.0
         )
         for number, stage in enumerate(objective.settings.stages, start=1):
             parameters = solver.minimise(parameters, frames, stage, last=number == 7)
@@ -223,6 +278,36 @@ def test_both_starts_find_a_person_who_faces_and_one_who_does_not(prox_stage) ->
     assert (error_m < 0.03).all()
     assert set(fit.values) >= {"data", "s2m", "total", "num_visible", "num_contact", "num_evaluations"}
     assert (fit.values["num_visible"] > 2000).all()
+
+
+class _Untouched:
+    """A solver that leaves every start where it is."""
+
+    def __init__(self, frames: int) -> None:
+        self.at_limit = np.zeros(frames, dtype=bool)
+
+    def minimise(self, parameters, frames, stage, *, last):
+        return parameters
+
+
+def test_copies_of_a_start_are_dropped_and_the_lowest_energies_go_on(prox_stage) -> None:
+    objective = prox_stage.objective(frames=[0, 1])
+    tries = _Tries(objective, _Untouched(2))
+    tries.start(official=False)
+    given = objective.settings.model_copy(update={"finalists": 1})
+    tries.screen(given)
+    assert np.sum(tries._alive, axis=0).tolist() == [1, 1]
+    parameters, won = tries.best(given.stages[2])
+    energies = []
+    for number in range(len(tries._parameters)):
+        rows = tries._parameters[number]
+        objective.update_visibility(rows, np.arange(2))
+        energies.append(objective.evaluate(rows, np.arange(2), given.stages[2]).energy)
+    lowest = torch.stack(energies).min(dim=0).values
+    objective.update_visibility(parameters, np.arange(2))
+    found = objective.evaluate(parameters, np.arange(2), given.stages[2]).energy
+    torch.testing.assert_close(found, lowest, rtol=1e-3, atol=0)
+    assert all(tries._alive[k][frame] for frame, k in enumerate(won))
 
 
 def test_screening_cannot_come_after_the_choice_of_orientation() -> None:
