@@ -11,6 +11,7 @@ from pipelines.fitting.prox_style.settings import ProxStyleSettings
 from pipelines.pseudo_gt.data import data_source, list_recordings, prepare_recording
 from pipelines.pseudo_gt.fit import RecordingJob
 from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.records import FittedSequence
 
 pytestmark = pytest.mark.slow
 ROW = ("pen_pooled_v1", "reproj_pooled_v1", "reproj_truth_v1", "v2v_v1", "accel_error_v1")
@@ -27,11 +28,18 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> RecordingJob:
     return RecordingJob(settings, data, recording)
 
 
-def test_twice_the_iterations_change_the_row_by_less_than_two_per_cent(job: RecordingJob) -> None:
-    """Twice the limits: every frame has ended by itself, and the fit is the same one."""
-    settings = ProxStyleSettings()
-    fits = [fit_some(job, 1, chosen) for chosen in (settings, doubled(settings))]
-    assert np.nansum(fits[0].energies["at_limit"]) == 0
+@pytest.fixture(scope="module")
+def once(job: RecordingJob) -> FittedSequence:
+    """The baseline at its settings."""
+    return fit_some(job, 1, ProxStyleSettings())
+
+
+def test_twice_the_iterations_change_the_row_by_less_than_two_per_cent(
+    job: RecordingJob, once: FittedSequence
+) -> None:
+    """Every frame has ended by itself, so that twice the limits give the same fit."""
+    assert np.nansum(once.energies["at_limit"]) == 0
+    fits = [once, fit_some(job, 1, doubled(ProxStyleSettings()))]
     totals = [fit.energies["total"].sum() for fit in fits]
     assert totals[1] == pytest.approx(totals[0], rel=0.02)
     tables = [measure([job], [fit]) for fit in fits]
@@ -42,11 +50,12 @@ def test_twice_the_iterations_change_the_row_by_less_than_two_per_cent(job: Reco
         assert after.value == pytest.approx(before.value, rel=0.02), name
 
 
-def test_tighter_tolerances_lower_the_energy_by_little(job: RecordingJob) -> None:
-    """Ending by itself must not mean ending early: a tenth of the tolerance, longer rounds."""
-    settings = ProxStyleSettings()
-    fits = [fit_some(job, 1, chosen) for chosen in (settings, tightened(settings))]
-    evaluations = [fit.energies["num_evaluations"].sum() for fit in fits]
+def test_finer_tolerances_lower_the_energy_by_less_than_two_per_cent(
+    job: RecordingJob, once: FittedSequence
+) -> None:
+    """Ending by itself must not mean ending early."""
+    longer = fit_some(job, 1, tightened(ProxStyleSettings()))
+    evaluations = [fit.energies["num_evaluations"].sum() for fit in (once, longer)]
     assert evaluations[1] > 1.2 * evaluations[0]
-    totals = [fit.energies["total"].sum() for fit in fits]
+    totals = [fit.energies["total"].sum() for fit in (once, longer)]
     assert totals[1] == pytest.approx(totals[0], rel=0.02)

@@ -129,8 +129,8 @@ class _Tries:
         self._drop_copies(energies)
         ranked = np.argsort(np.where(self._alive, energies, np.inf), axis=0, kind="stable")
         for place in ranked[settings.finalists :]:
-            for number, alive in enumerate(self._alive):
-                alive &= place != number
+            for number in range(len(self._alive)):
+                self._alive[number] = self._alive[number] & (place != number)
 
     def best(self, stage: StageWeights) -> tuple[Float[Tensor, "frames 91"], Int[np.ndarray, " frames"]]:
         """Parameters of the start with the lowest energy, and which one that is."""

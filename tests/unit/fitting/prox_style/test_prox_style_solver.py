@@ -128,7 +128,7 @@ def test_unwinding_keeps_the_body_and_shortens_far_turns_without_a_prior() -> No
     found = _unwound(parameters)
     for columns in (orient, eye, jaw):
         before, after = (rotvec_to_rotmat(rows[:, columns]) for rows in (parameters, found))
-        torch.testing.assert_close(after, before, rtol=0, atol=1e-9)
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-7)
     assert found[0, orient].norm() <= np.pi + 1e-9
     torch.testing.assert_close(found[1], parameters[1])
     assert found[2, eye].norm() == pytest.approx(2 * np.pi - 6)
@@ -142,7 +142,7 @@ def _one_stage(prox_stage, **solver: object) -> tuple[torch.Tensor, GaussNewton,
     start = camera.camera_stage(
         objective.data, camera.upright(0.0), objective.body, objective.prior, 100.0
     )
-    return found.minimise(start, np.arange(1), proxd_stages()[2], last=True), found, objective
+    return found.minimise(start, np.arange(1), proxd_stages()[2], last=False), found, objective
 
 
 def test_twice_the_limits_change_nothing_once_a_frame_ends_by_itself(prox_stage) -> None:
@@ -150,13 +150,13 @@ def test_twice_the_limits_change_nothing_once_a_frame_ends_by_itself(prox_stage)
     twice, _, _ = _one_stage(
         prox_stage,
         iterations=2 * objective.settings.solver.iterations,
-        last_rounds=2 * objective.settings.solver.last_rounds,
+        rounds=2 * objective.settings.solver.rounds,
     )
     assert not solver.at_limit.any()
     torch.testing.assert_close(twice, once, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("limit", [{"iterations": 3, "last_rounds": 1}, {"last_rounds": 1}])
+@pytest.mark.parametrize("limit", [{"iterations": 3}, {"rounds": 1}])
 def test_a_frame_cut_short_is_marked(prox_stage, limit: dict[str, int]) -> None:
     _, solver, _ = _one_stage(prox_stage, **limit)
     assert solver.at_limit.tolist() == [True]
@@ -237,7 +237,7 @@ def test_starts_are_upright_and_turned_about_the_bodys_axis(turn: float) -> None
     up, ahead = rotation[:, 1], rotation[:, 2]
     angle = 2 * np.pi * turn
     expected = torch.tensor([[0.0, -1.0, 0.0], [np.sin(angle), 0.0, -np.cos(angle)]]).to(up)
-    torch.testing.assert_close(torch.stack([up, ahead]), expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(torch.stack([up, ahead]), expected, rtol=0, atol=1e-7)
 
 
 def test_side_views_are_recognised_by_close_shoulders(prox_stage) -> None:
