@@ -151,6 +151,8 @@ class GaussNewton:
         frames: Int[np.ndarray, " frames"],
         stage: StageWeights,
     ) -> None:
+        # Fresh curvature deserves fresh trust: a frame that got stuck would stay where it stalled.
+        state.damping[active] = _FIRST_DAMPING
         for rows in self._objective.batches(active):
             parameters = state.parameters[rows]
             found = self._objective.evaluate(parameters, frames[rows], stage)
