@@ -38,7 +38,7 @@ from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import FittedSequence, SceneScan, SequenceObservations
 from pipelines.synthetic.truth import read_truth
 
-DESCRIPTION = "the fit of one window of the first-run preset, our solver beside the official optimiser"
+DESCRIPTION = "the fit of one window of a recording, our solver beside the official optimiser"
 ROWS = {"prox_humor": "PROX+HuMoR", "humor": "HuMoR without scene terms"}
 """In this order, so that the first is timed from start to end; the second shares its first stages."""
 ENERGY = "official energy"
@@ -86,7 +86,8 @@ class Result:
 
 def add_options(parser: argparse._ArgumentGroup) -> None:
     """Which frames, and which schedules."""
-    parser.add_argument("--recording", default="Lounge_00150_01", help="of the first-run preset")
+    parser.add_argument("--of-preset", default="first-run", help="preset the recording belongs to")
+    parser.add_argument("--recording", default="Lounge_00150_01", help="of that preset")
     parser.add_argument("--start", type=int, default=30, help="first frame")
     parser.add_argument("--frames", type=int, default=16, help="frames of the window, at most 60")
     parser.add_argument("--steps", type=float, default=1.0, help="share of the official outer steps")
@@ -105,7 +106,7 @@ def run(options: argparse.Namespace) -> BenchmarkTable:
 
 
 def _load_window(options: argparse.Namespace) -> Window:
-    settings = PseudoGtSettings(out_dir=options.out / "data")
+    settings = PseudoGtSettings(out_dir=options.out / "data", preset=options.of_preset)
     data = data_source(settings)
     prepare_recording(settings, data, options.recording)
     assert data.truth_root is not None
@@ -223,6 +224,7 @@ def _tabulate(
             *refined,
         ),
         conditions={
+            "preset": options.of_preset,
             "recording": options.recording,
             "frames": [options.start, options.start + len(window.observations.frame_names)],
             "share of the official outer steps": options.steps,

@@ -19,7 +19,6 @@ from pipelines.fitting.objective import Evaluation, StageObjective
 from pipelines.fitting.variables import Variables, all_finite, detached, flatten, replace_flat
 
 LOGGER = logging.getLogger(__name__)
-FIRST_DAMPING = 1e-2
 LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e6
 TRIES = 6
 REMEMBERED_STEPS = 8
@@ -72,7 +71,7 @@ class _GaussNewton:
         self._variables = detached(variables)
         self._evaluations = 0
         windows = len(objective.data.lengths)
-        self._damping = torch.full((windows,), FIRST_DAMPING)
+        self._damping = torch.full((windows,), self._settings.first_damping)
         self._secants = SecantPairs(REMEMBERED_STEPS)
 
     def run(self) -> StageResult:
@@ -89,7 +88,7 @@ class _GaussNewton:
             current, gradient, decrease = gained
             history.append(float(current.total.detach()))
             idle = idle + 1 if decrease < self._settings.stop_below else 0
-            if idle >= 2:
+            if idle >= self._settings.patience:
                 break
         return StageResult(
             self._variables,
@@ -261,7 +260,7 @@ def _minimise_lbfgs(objective: StageObjective, variables: Variables) -> StageRes
         if len(history) > 1 and settings.stop_below > 0:
             gain = (history[-2] - history[-1]) / max(abs(history[-2]), 1e-12)
             idle = idle + 1 if gain < settings.stop_below else 0
-            if idle >= 2:
+            if idle >= settings.patience:
                 break
     with torch.no_grad():
         final = objective.evaluate(best)

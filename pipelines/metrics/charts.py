@@ -30,7 +30,7 @@ CHART_COLORS = {
     TRUTH: "#009E73",
 }
 """Okabe and Ito's colours."""
-_STAGE_ORDER = ("1", "lift", "2", "3a", "3b", "3c", "refine")
+_STAGE_ORDER = ("1", "lift", "2", "3a", "light", "3b", "3c", "refine")
 HEADLINE_KEYS = (
     "pen_pooled_v1",
     "reproj_pooled_v1",

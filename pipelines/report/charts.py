@@ -36,7 +36,7 @@ STYLES = {
 _OTHER_COLOR = "#CC79A7"
 _DISTRIBUTIONS = (V2V_MM, DEPTH_MAX_CM, REPROJECTION_PX)
 _RECORDING_KEYS = ("v2v_v1", "pene_v1", "reproj_pooled_v1")
-_STAGE_ORDER = ("1", "lift", "2", "3a", "3b", "3c", "refine")
+_STAGE_ORDER = ("1", "lift", "2", "3a", "light", "3b", "3c", "refine")
 _QUANTILES = np.linspace(0, 100, 301)
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 

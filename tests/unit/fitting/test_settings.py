@@ -31,6 +31,15 @@ def test_fast_preset_minimises_the_official_energy_in_its_last_roll_out() -> Non
     assert fast == official
 
 
+def test_fast_preset_gives_the_priors_more_weight_from_stage_to_stage() -> None:
+    whole = [stage for stage in HumorSettings().motion_stages if stage.num_frames is None]
+    official = HumorSettings.reference().motion_stages[-1].weights
+    for term in ("motion_prior", "init_motion_prior"):
+        shares = [stage.weights[term] / official[term] for stage in whole]
+        assert shares == sorted(shares)
+        assert shares[0] < shares[-1] == 1
+
+
 def test_without_scene_drops_only_the_scene_terms() -> None:
     stage = HumorSettings().stages[-1]
     left = stage.without_scene()

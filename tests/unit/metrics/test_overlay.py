@@ -105,7 +105,7 @@ def test_penetration_is_coloured_by_depth_and_only_below_zero():
 
 
 def test_stages_are_drawn_in_the_order_they_run():
-    ran = ["1", "lift", "2", "3a", "3b", "3c", "refine"]
+    ran = ["1", "lift", "2", "3a", "light", "3b", "3c", "refine"]
     assert sorted(["own", *reversed(ran)], key=_stage_place) == [*ran, "own"]
 
 
