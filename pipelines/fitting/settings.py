@@ -240,8 +240,8 @@ def fast_stages() -> tuple[StageSettings, ...]:
     contacts, and leave overlaps and scene terms to 3c, so that all rows share them. They give the priors
     a quarter, then a third of their weight and so come to 3c from the side of what was observed. 3c
     follows the official energy only while a short step gains much, for its lower end is farther from the
-    truth (decision 12). There the contact term has a tenth of the weight carried over from PROX: with all of it
-    a seated body was drawn off (V2V 23 against 13 mm).
+    truth (decision 12). There the contact term has a tenth of the weight carried over from PROX: with all
+    of it a seated body was drawn off (V2V 23 against 13 mm).
     """
     solvers = {
         "1": SolverSettings(steps=10, stop_below=2e-3, points_per_frame=512),
