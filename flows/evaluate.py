@@ -8,9 +8,10 @@ import sys
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import publish
 from pipelines.artifacts import require_writable
 from pipelines.progress.events import watched
-from sahmr.evaluation.evaluate import evaluate, require_inputs
+from sahmr.evaluation.evaluate import CHART, REPORT, evaluate, require_inputs
 from sahmr.evaluation.report import console_text
 from sahmr.evaluation.settings import EvaluationSettings
 from sahmr.evaluation.table import Evaluation
@@ -24,7 +25,9 @@ evaluate_rows = task(name="evaluate", cache_policy=NO_CACHE)(evaluate)
 @flow(name="evaluate")
 def evaluation(settings: EvaluationSettings) -> Evaluation:
     """Measure every trained network on the held-out side of the shards."""
-    return evaluate_rows(settings)
+    result = evaluate_rows(settings)
+    publish("evaluation", settings.folder / REPORT, settings.folder / CHART)
+    return result
 
 
 def run_evaluation(settings: EvaluationSettings) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import publish
 from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
@@ -52,6 +53,7 @@ def pseudo_gt(settings: PseudoGtSettings) -> list[str]:
     finished = [name for name in recordings if name not in failures]
     if finished:
         write_table(settings, data, finished)
+        publish("pseudo-gt", settings.run_dir / "metrics.md", settings.run_dir / "metrics.png")
     if failures:
         raise FittingFailed(
             f"{len(failures)} of {len(recordings)} recordings failed",

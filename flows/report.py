@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import sys
 from pathlib import Path
 
 from prefect import flow, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import publish
 from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import ProductionFailed
@@ -49,7 +48,7 @@ def report(settings: ReportSettings) -> Path:
     page = settings.folder / PAGE
     if finished:
         page = write_report(settings, finished)
-        _publish(settings)
+        publish("report", settings.folder / MARKDOWN, settings.folder / HEADLINE)
     if failures:
         raise ProductionFailed(
             f"{len(failures)} of {len(recordings)} recordings could not be reported on",
@@ -75,12 +74,3 @@ def run_report(settings: ReportSettings) -> bool:
         return False
     sys.stdout.write(f"{page}\n")
     return True
-
-
-def _publish(settings: ReportSettings) -> None:
-    text = (settings.folder / MARKDOWN).read_text(encoding="utf-8")
-    create_markdown_artifact(text, key="report", description=f"Report on {settings.run.name}")
-    picture = base64.b64encode((settings.folder / HEADLINE).read_bytes()).decode()
-    create_image_artifact(
-        f"data:image/png;base64,{picture}", key="headline", description="Headline figures"
-    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import publish
 from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import ProductionFailed
@@ -58,6 +59,7 @@ def shards(settings: ShardsSettings) -> Path:
     finished = [shard for shard in production.shards if shard.name not in failures]
     if finished:
         describe_shards(production, finished)
+        publish("shards", settings.folder / "README.md")
     if failures:
         raise ProductionFailed(
             f"{len(failures)} of {len(production.shards)} shards failed",

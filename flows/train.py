@@ -11,10 +11,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from flows.artifacts import publish
 from flows.runner import collect, run_flow, tasks_on
 from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
 from pipelines.progress.events import watched
+from sahmr.training.card import CARD_FILE
 from sahmr.training.settings import StageName, TrainingSettings
 from sahmr.training.stages import stage_folder, stages_to_train, train_stage
 
@@ -48,6 +50,9 @@ def train(settings: TrainingSettings) -> Path:
             before = [futures[name] for name in _AFTER[stage] if name in futures]
             futures[stage] = train_one.submit(settings, stage, wait_for=before, return_state=False)
         failures = collect({future: stage for stage, future in futures.items()}, "networks")
+    for stage in futures:
+        if stage not in failures:
+            publish(f"network-{stage}", stage_folder(settings, stage) / CARD_FILE)
     if failures:
         raise FittingFailed(
             f"{len(failures)} of {len(futures)} trainings failed",

@@ -78,8 +78,10 @@ def as_deployment(
 def _deployment(settings: DailySettings, name: str) -> RunnerDeployment:
     wanted = settings.deployments[name]
     known = FLOWS[wanted.flow]
-    validate_settings(known.settings, wanted.settings, source=f"deployments.{name}.settings")
-    parameters = {"settings": wanted.settings}
+    source = f"deployments.{name}.settings"
+    settings_of_flow = validate_settings(known.settings, wanted.settings, source=source)
+    # In full: the run form sends every value back, and would else send defaults where a preset has its own.
+    parameters = {"settings": settings_of_flow.model_dump(mode="json")}
     schedule = _schedule(settings, name, wanted.cron)
     return as_deployment(known.flow, name, settings.pool, parameters, schedule)
 

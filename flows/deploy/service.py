@@ -56,7 +56,13 @@ def start_server(settings: ServerSettings) -> None:
 
 
 def start_worker(settings: DailySettings) -> None:
-    """Become a worker of the pool; returns only by an error."""
+    """Become a worker of the pool; returns only by an error.
+
+    What the flows tell is shown here and on the pages of their runs.
+    """
+    os.environ.update(
+        PREFECT_LOGGING_LEVEL="INFO", PREFECT_LOGGING_EXTRA_LOGGERS="pipelines,sahmr,flows"
+    )
     name = f"{socket.gethostname()}-{os.getpid()}"
     arguments = ["worker", "start", "--pool", settings.pool, "--type", "process", "--name", name]
     _become_prefect([*arguments, "--limit", str(settings.runs_at_once)])

@@ -42,6 +42,7 @@ def test_one_failed_recording_is_named_and_the_others_finish(
     monkeypatch.setattr(module, "fit_recording", fit)
     monkeypatch.setattr(module, "measure_recording", lambda *_: tmp_path)
     monkeypatch.setattr(module, "write_table", lambda settings, data, names: tables.append(list(names)))
+    monkeypatch.setattr(module, "publish", lambda *_: None)
     settings = PseudoGtSettings(out_dir=tmp_path, runner=RunnerSettings(kind="thread"))
 
     with pytest.raises(FittingFailed, match="1 of 3 recordings failed") as failure:

@@ -11,6 +11,8 @@ from flows.deploy.registry import FLOWS
 from flows.deploy.settings import DailySettings, DeploymentSettings
 from pipelines.config import load_settings
 from pipelines.errors import SettingsInvalid
+from sahmr.networks.mesh_recovery import MeshRecoverySettings
+from sahmr.training.settings import TrainingSettings
 
 SHIPPED = Path(__file__).parents[4] / "configs" / "schedules.yaml"
 
@@ -46,6 +48,15 @@ def test_a_misspelt_setting_of_a_deployed_flow_is_named_before_it_is_deployed() 
     with pytest.raises(SettingsInvalid, match="did you mean 'preset'") as refusal:
         _deployment(daily(flow="pseudo-gt", settings={"presett": "tiny"}), "mine")
     assert "deployments.mine.settings" in str(refusal.value)
+
+
+def test_the_run_form_starts_from_the_values_of_the_preset() -> None:
+    """It sends back every field; a default in the place of a preset's value would win over the preset."""
+    sent = _deployment(daily(flow="train", settings={"preset": "tiny"}), "mine").parameters
+    tiny = TrainingSettings(preset="tiny")
+    assert sent["settings"]["mesh_network"]["hidden"] == list(tiny.mesh_network.hidden)
+    assert tiny.mesh_network.hidden != MeshRecoverySettings().hidden
+    assert FLOWS["train"].flow.validate_parameters(sent)["settings"] == tiny
 
 
 def test_an_unknown_time_zone_is_refused() -> None:
