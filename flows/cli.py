@@ -150,9 +150,20 @@ def _synthesise(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from pipelines.bodies.files import resolve_body_files
+    from pipelines.other_datasets.survey import survey_of_stranger
     from pipelines.pseudo_gt.check import check_inputs
 
-    report = check_inputs(_load(options))
+    settings = _load(options)
+    if settings.prox.root is not None:
+        files = resolve_body_files(settings.body_models)
+        stranger = survey_of_stranger(settings.prox.root, settings.prox.split, files)
+        if stranger is not None:
+            sys.stdout.write(
+                f"prox.root is no tree of PROX {settings.prox.split}\n{stranger.to_text()}\n"
+            )
+            return EXIT_OK if stranger.ok else EXIT_FAILED
+    report = check_inputs(settings)
     sys.stdout.write(report.to_text() + "\n")
     return EXIT_OK if report.ok else EXIT_FAILED
 
@@ -235,7 +246,7 @@ def _survey(options: argparse.Namespace) -> int:
 
     found = survey(options.folder, resolve_body_files(options.body_models), full=options.full)
     sys.stdout.write(found.to_text() + "\n")
-    return EXIT_OK if found.kind is not None and not found.problems else EXIT_FAILED
+    return EXIT_OK if found.ok else EXIT_FAILED
 
 
 def _settings(options: argparse.Namespace) -> int:

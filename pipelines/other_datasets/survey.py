@@ -32,6 +32,25 @@ SAMPLED: Final = 4
 """People looked at, spread over all of them, unless all are asked for."""
 
 
+USES: Final[dict[TreeKind | None, tuple[str, ...]]] = {
+    "PROX qualitative": ("make pseudo-gt prox.root=<folder>",),
+    "PROX quantitative": (
+        "make pseudo-gt prox.root=<folder> prox.split=quantitative prox.frame_rate_hz=5",
+        "make marker-errors run=<the run's folder>",
+        "make shards source=prox_quantitative data.prox_quantitative.root=<folder>",
+    ),
+    "RICH": ("make shards source=rich data.rich.root=<folder>",),
+    "EgoBody": (
+        "make shards source=egobody data.egobody.root=<folder>",
+        "make prox-tree egobody.root=<folder>, then pseudo-gt on what it writes",
+    ),
+    "SA-HMR support for RICH": ("make evaluate samples=support support=<folder>",),
+    "SA-HMR support for PROX": ("make evaluate samples=support support=<folder>",),
+    "AMASS": ("make train-priors motions=amass amass.root=<folder>",),
+}
+"""What a tree is good for: verbs and settings, as the Makefile's SET takes them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What was found."""
@@ -44,7 +63,15 @@ class Survey:
         """Plain text."""
         head = f"a tree of {self.kind}" if self.kind else "no data set that is known here"
         found = [f"  {line}" for line in self.lines]
-        return "\n".join([head, *found, *(f"  problem: {problem}" for problem in self.problems)])
+        problems = [f"  problem: {problem}" for problem in self.problems]
+        return "\n".join(
+            [head, *found, *problems, *(f"  use: {use}" for use in USES.get(self.kind, ()))]
+        )
+
+    @property
+    def ok(self) -> bool:
+        """A data set that is known, with nothing amiss."""
+        return self.kind is not None and not self.problems
 
 
 def survey(root: Path, body_files: BodyFiles, *, full: bool = False) -> Survey:
@@ -55,10 +82,7 @@ def survey(root: Path, body_files: BodyFiles, *, full: bool = False) -> Survey:
         body_files: body models; bodies are moved between cameras.
         full: look at everyone instead of a few.
     """
-    for base in (root, root / "quantitative", root / "sahmr_support"):
-        kind = recognise(base)
-        if kind is not None:
-            break
+    base, kind = _find(root)
     look = _LOOKS.get(kind) if kind is not None else None
     if look is None:
         note = "looked at by the doctor verb, with prox.root set" if kind else _names(root)
@@ -70,6 +94,27 @@ def survey(root: Path, body_files: BodyFiles, *, full: bool = False) -> Survey:
     except PipelineError as error:
         problems.append(str(error))
     return Survey(kind, tuple(lines), tuple(problems))
+
+
+def survey_of_stranger(root: Path, split: str, body_files: BodyFiles) -> Survey | None:
+    """What a folder holds that was given as PROX; None where it holds the half of PROX that is asked for.
+
+    Folders that nothing is known of give None too: the PROX doctor says what it misses in them.
+    """
+    wanted = f"PROX {split}"
+    if wanted in (recognise(root), recognise(root / split)):
+        return None
+    _, kind = _find(root)
+    return None if kind is None or kind == wanted else survey(root, body_files)
+
+
+def _find(root: Path) -> tuple[Path, TreeKind | None]:
+    """The data set in a folder, or in the one that its archive makes."""
+    for base in (root, root / "quantitative", root / "sahmr_support"):
+        kind = recognise(base)
+        if kind is not None:
+            return base, kind
+    return root, None
 
 
 def _quantitative(

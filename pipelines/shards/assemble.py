@@ -20,7 +20,7 @@ from pipelines.errors import DataInvalid, DataMissing
 from pipelines.geometry.transforms import invert, transform_points
 from pipelines.records import FRAME_OK
 from pipelines.shards.crop import Box, body_box, crop_image, encode_crop, in_view, square_box
-from pipelines.shards.schema import ShardSample
+from pipelines.shards.schema import NO_VERTICES, ShardSample
 from pipelines.shards.settings import SampleSettings
 from pipelines.shards.source import NUM_BETAS, SourceRecording, SourceScene
 
@@ -151,6 +151,8 @@ def _sample(
         weight=np.float32(0) if reason else recording.weight[row],
         reject_reason=reason,
         provenance=recording.provenance,
+        has_own_contact=np.uint8(row in recording.own_contact),
+        own_contact=recording.own_contact.get(row, NO_VERTICES),
     )
 
 

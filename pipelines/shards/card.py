@@ -18,6 +18,11 @@ _KINDS = {
         "Bodies are the true ones of a synthetic generator; nothing was fitted. They are SMPL-X bodies "
         "carried over to SMPL+H with flat hands; `expected_error_mm` is the distance between the two."
     ),
+    "dataset": (
+        "Bodies are those that the data set brings itself; nothing was fitted here. They are SMPL-X bodies "
+        "carried over to SMPL+H with flat hands; `expected_error_mm` is the distance between the two, not "
+        "the data set's own error."
+    ),
 }
 _LICENCE = {
     "stand-in": (
@@ -47,9 +52,9 @@ def dataset_card(
         accounts: what became of the frames of each recording.
         bodies: `stand-in` or `licensed`.
     """
-    kind = settings.source
+    kind = statistics["kind"]
     sections = [
-        f"# Shards `{settings.name}`, {kind}",
+        f"# Shards `{settings.name}`, {settings.source}",
         f"{statistics['samples']} samples, {statistics['usable']} of them usable. {_KINDS[kind]}",
         f"Schema: {SCHEMA_NAME}, version {SCHEMA_VERSION}. Do not mix with shards of the other kind unasked.",
         "## Sides",
@@ -63,6 +68,7 @@ def dataset_card(
         f"Nearer than {settings.sample.contact.radius_m * 100:g} cm. Left out: "
         f"{', '.join(settings.sample.contact.left_out) or 'nothing'}. Usable samples that touch with a part:",
         _table(("part", "samples"), list(statistics["touching_part"].items())),
+        f"Contact labels of the data set's own (`own_contact`): {statistics['own_contact']} usable samples.",
         "## Provenance",
         "Each sample names hashes of what it was made from (`provenance`); each manifest those of inputs, "
         "settings and code. `settings.yaml` holds all settings.",
@@ -81,7 +87,8 @@ def _sides(statistics: Mapping[str, Any], split: SplitDecision) -> str:
 
 def _proof(split: SplitDecision) -> str:
     what = {"both": "scene or person", "scene": "scene", "subject": "person"}
-    proved = f"No {what[split.proved]} is on two sides (checked)." if split.proved else "Only one side."
+    alone = "Only one side." if len(set(split.sides.values())) == 1 else ""
+    proved = f"No {what[split.proved]} is on two sides (checked)." if split.proved else alone
     return f"Split `{split.name}`. {proved}" + (f" {split.note}." if split.note else "")
 
 

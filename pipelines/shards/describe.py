@@ -25,6 +25,7 @@ from pipelines.shards.card import dataset_card
 from pipelines.shards.plan import PlannedShard
 from pipelines.shards.produce import Production
 from pipelines.shards.reader import ShardReader
+from pipelines.shards.schema import ShardKind
 from pipelines.shards.splits import SPLITS_FILE, Membership, require_no_leak
 from pipelines.shards.statistics import IndexRow, describe_set, index_csv
 from pipelines.shards.writer import shard_path
@@ -81,7 +82,7 @@ def _write(production: Production, finished: Sequence[PlannedShard]) -> list[Pat
         require_no_leak(_sides(description.index), _members(description.index), split.proved)
     accounts = _accounts(folder, finished, production.left_out)
     statistics = {
-        "kind": settings.source,
+        "kind": _kind(folder, finished[0]),
         **description.statistics,
         "frames": _totals(accounts),
         "recordings": accounts,
@@ -159,6 +160,11 @@ def _sides(index: Sequence[IndexRow]) -> dict[str, Any]:
 def _members(index: Sequence[IndexRow]) -> list[Membership]:
     found = {row.recording: Membership(row.recording, row.scene, (row.subject,)) for row in index}
     return [found[name] for name in sorted(found)]
+
+
+def _kind(folder: Path, shard: PlannedShard) -> ShardKind:
+    with ShardReader(shard_path(folder, shard.name)) as reader:
+        return reader.kind
 
 
 def _bodies(folder: Path, shard: PlannedShard) -> str:

@@ -106,7 +106,7 @@ class FitSource:
                 fix=_RUN_FIRST
                 + ("" if len(unfinished) == len(names) else ", or set skip_unfitted=true"),
             )
-        return tuple(self._candidate(name) for name in names if name not in unfinished)
+        return tuple(self.candidate(name) for name in names if name not in unfinished)
 
     def score(self, name: str) -> Path:
         """Bring the scores of a recording up to date; they lie beside its fits."""
@@ -188,7 +188,8 @@ class FitSource:
         margin = self.settings.sample.scene_margin_m
         return points.min(axis=0).astype(float) - margin, points.max(axis=0).astype(float) + margin
 
-    def _candidate(self, name: str) -> Candidate:
+    def candidate(self, name: str) -> Candidate:
+        """A finished recording; frames without a fit are left out, and counted."""
         result = self._result(name)
         status, stride = [str(reason) for reason in result["status"]], self.settings.stride
         chosen = range(0, len(status), stride)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import h5py
+import numpy as np
 
 from pipelines.artifacts import atomic_path, hash_file, read_marker, write_marker
 from pipelines.errors import DataInvalid, DataMissing
@@ -21,6 +22,7 @@ from pipelines.shards.columns import DAMAGE, decode_cell, read_cell
 from pipelines.shards.reader import attribute
 from pipelines.shards.schema import (
     DIGEST,
+    NO_VERTICES,
     SAMPLES,
     SCENES,
     SCHEMA_NAME,
@@ -52,9 +54,23 @@ def _unchanged(fields: Fields) -> Fields:
     return fields
 
 
+_NEW_IN_3: Final = ("has_own_contact", "own_contact")
+_COLUMNS_OF_2: Final = {
+    SAMPLES: tuple(column for column in columns_of(ShardSample) if column.name not in _NEW_IN_3),
+    SCENES: columns_of(ShardScene),
+}
+
+
+def _without_own_contact(fields: Fields) -> Fields:
+    """Only RICH has labels of its own, and no shard of version 2 is of RICH."""
+    return {**fields, "has_own_contact": np.uint8(0), "own_contact": NO_VERTICES}
+
+
 STEPS: Final[dict[int, Step]] = {
     # Version 2 has the columns of 1; HDF5's own tables got checksums, texts a fixed length.
-    1: Step({SAMPLES: columns_of(ShardSample), SCENES: columns_of(ShardScene)}, _unchanged, _unchanged),
+    1: Step(_COLUMNS_OF_2, _unchanged, _unchanged),
+    # Version 3 keeps a data set's own contact labels beside ours.
+    2: Step(_COLUMNS_OF_2, _without_own_contact, _unchanged),
 }
 """Version left behind -> how."""
 

@@ -1,7 +1,7 @@
 """People of another data set (RICH, EgoBody, PROX quantitative) as a source of samples.
 
 Their own SMPL-X bodies are stored as SMPL+H, like the generator's true bodies; the shards are of the kind
-`truth`. RICH's own contact labels are not stored: a sample's labels follow from body and scan.
+`dataset`. A sample's labels follow from body and scan as everywhere; RICH's own lie beside them.
 """
 
 from __future__ import annotations
@@ -9,27 +9,43 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from pipelines.artifacts import hash_file, hash_listing
-from pipelines.bodies.files import BodyFiles
+from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.bodies.parts import contact_labels_smplh
-from pipelines.errors import DataInvalid
-from pipelines.other_datasets.people import PersonEntry
+from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
+from pipelines.other_datasets.egobody.dataset import EgobodyDataset
+from pipelines.other_datasets.people import (
+    PersonEntry,
+    people_of_egobody,
+    people_of_prox,
+    people_of_rich,
+)
+from pipelines.other_datasets.prox_quantitative import FRAME_RATE_HZ, ProxQuantitative
 from pipelines.other_datasets.records import PersonRecording
+from pipelines.other_datasets.rich.dataset import RichDataset
 from pipelines.records import FRAME_OK, SmplxParameters
 from pipelines.shards.scene_cloud import scene_cloud
 from pipelines.shards.schema import ShardKind, ShardScene
 from pipelines.shards.settings import ShardsSettings
 from pipelines.shards.smplh_from_smplx import smplh_from_smplx
 from pipelines.shards.source import Candidate, SourceRecording, SourceScene
-from pipelines.shards.splits import Membership
+from pipelines.shards.splits import Membership, Split
 
+_SIDES: Final[dict[str, Split]] = {
+    "train": "train",
+    "val": "val",
+    "test": "test",
+    "quantitative": "test",
+}
+"""What a data set calls its parts -> side; PROX quantitative is made to be measured on."""
 _KEPT: Final = 4
 """People kept in memory."""
 
@@ -41,7 +57,7 @@ class PersonSource:
     settings: ShardsSettings
     files: BodyFiles
     people: Iterable[PersonEntry]
-    kind: ShardKind = "truth"
+    kind: ShardKind = "dataset"
     code: tuple[str, ...] = (
         "pipelines/other_datasets",
         "pipelines/shards/person_source",
@@ -63,7 +79,7 @@ class PersonSource:
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Everyone; frames without a body or an image are left out, and counted."""
-        return tuple(self._candidate(name) for name in self.entries)
+        return tuple(self.candidate(name) for name in self.entries)
 
     def recording(self, name: str) -> SourceRecording:
         """Bodies of every frame as SMPL+H; images are read when asked for."""
@@ -73,7 +89,7 @@ class PersonSource:
             raise DataInvalid(f"bodies of {name} are not SMPL-X", found=type(bodies.parameters).__name__)
         converted = smplh_from_smplx(self.files, bodies.gender, bodies.parameters)
         error_mm = 1e3 * converted.v2v_m
-        limit_mm = self.settings.truth.max_conversion_mm
+        limit_mm = self.settings.data.max_conversion_mm
 
         def image(row: int) -> UInt8[np.ndarray, "height width 3"]:
             return entry.image(bodies.frame_names[row])
@@ -94,6 +110,7 @@ class PersonSource:
             reject_reason=tuple(np.where(error_mm > limit_mm, "conversion", "").tolist()),
             image=image,
             provenance=json.dumps(self._provenance(person), sort_keys=True),
+            own_contact=_own_contact(person),
         )
 
     def scene(self, recording: str) -> SourceScene:
@@ -116,7 +133,8 @@ class PersonSource:
         models = {"SMPL-X": self.files.smplx(gender), "SMPL+H": self.files.smplh(gender)}
         return {**found, **{name: hash_file(path) for name, path in models.items()}}
 
-    def _candidate(self, name: str) -> Candidate:
+    def candidate(self, name: str) -> Candidate:
+        """One person before one camera."""
         person = self._read(name)
         status, stride = person.bodies.status, self.settings.stride
         rows, left_out = [], dict.fromkeys(("frame_stride",), 0)
@@ -129,7 +147,7 @@ class PersonSource:
             else:
                 left_out[why] = left_out.get(why, 0) + 1
         return Candidate(
-            member=Membership(name, person.scene, (person.subject,)),
+            member=Membership(name, person.scene, (person.subject,), _SIDES.get(person.split)),
             num_frames=len(status),
             rows=tuple(rows),
             left_out={reason: count for reason, count in sorted(left_out.items()) if count},
@@ -150,6 +168,51 @@ class PersonSource:
     @cached_property
     def _reader(self) -> Callable[[str], PersonRecording]:
         return lru_cache(_KEPT)(lambda name: self.entries[name].read())
+
+
+def open_person_source(settings: ShardsSettings) -> PersonSource:
+    """People of the data set that `source` names.
+
+    Raises:
+        SettingsInvalid: its root is not set.
+        DataMissing: not a tree of it, or a pattern of `data.people` matches nobody.
+    """
+    data, source = settings.data, settings.source
+    root = getattr(data, source).root
+    if root is None:
+        raise SettingsInvalid(
+            f"source={source} needs the data set's folder", fix=f"set data.{source}.root=<folder>"
+        )
+    files = resolve_body_files(data.body_models)
+    people: Iterable[PersonEntry]
+    if source == "rich":
+        people = people_of_rich(RichDataset(root, files, data.rich))
+    elif source == "egobody":
+        people = people_of_egobody(EgobodyDataset(root, files, data.egobody))
+    else:
+        half = {"split": "quantitative", "frame_rate_hz": FRAME_RATE_HZ}
+        reader = data.prox_quantitative.model_copy(update=half)
+        people = people_of_prox(ProxQuantitative(root, files, reader))
+    return PersonSource(settings, files, _chosen(list(people), data.people, root))
+
+
+def _chosen(people: list[PersonEntry], patterns: tuple[str, ...], root: Path) -> list[PersonEntry]:
+    idle = [p for p in patterns if not any(fnmatchcase(entry.name, p) for entry in people)]
+    if idle:
+        raise DataMissing(
+            f"nobody matches {', '.join(idle)}",
+            where=root,
+            found=", ".join(entry.name for entry in people[:5]) + (", ..." if len(people) > 5 else ""),
+            fix="correct data.people",
+        )
+    return [e for e in people if not patterns or any(fnmatchcase(e.name, p) for p in patterns)]
+
+
+def _own_contact(person: PersonRecording) -> dict[int, Int32[np.ndarray, " labelled"]]:
+    if person.contact is None or person.has_contact is None:
+        return {}
+    labelled = np.flatnonzero(person.has_contact).tolist()
+    return {row: np.flatnonzero(person.contact[row]).astype(np.int32) for row in labelled}
 
 
 def _hash(path: Path) -> str:

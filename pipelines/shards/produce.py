@@ -1,6 +1,6 @@
-"""Shards of a run or of the generator, file by file; `flows.shards` schedules them.
+"""Shards of a run, of the generator or of another data set, file by file; `flows.shards` schedules them.
 
-Folder, `<out_dir>/<name>/shards-<fit or truth>/`:
+Folder, `<out_dir>/<name>/shards-<source>/`:
 
     <split>-<number>.h5, .done.json     a shard and its manifest
     settings.yaml                       the resolved settings
@@ -22,6 +22,7 @@ from pipelines.config import Settings
 from pipelines.errors import DataMissing
 from pipelines.shards.assemble import FrameAccount, samples_of
 from pipelines.shards.fit_source import FitSource
+from pipelines.shards.person_source import open_person_source
 from pipelines.shards.plan import PlannedShard, RecordingPart, plan_shards
 from pipelines.shards.schema import ShardSample, ShardScene
 from pipelines.shards.settings import ShardsSettings
@@ -48,9 +49,11 @@ def open_source(settings: ShardsSettings) -> SampleSource:
     """Where the recordings come from.
 
     Raises:
-        DataMissing: the run is not there or not finished.
+        DataMissing: the run or the data set is not there, or the run is not finished.
     """
-    return FitSource.open(settings) if settings.source == "fit" else TruthSource(settings)
+    if settings.source == "fit":
+        return FitSource.open(settings)
+    return TruthSource(settings) if settings.source == "truth" else open_person_source(settings)
 
 
 def plan_production(settings: ShardsSettings) -> Production:
@@ -106,8 +109,7 @@ class ShardWork:
         self.settings, self.source, self.shard = settings, source, shard
         self.accounts: dict[str, FrameAccount] = {}
         self._scenes: dict[str, SourceScene] = {}
-        candidates = {c.member.recording: c for c in source.candidates()}
-        self._candidates = {part.recording: candidates[part.recording] for part in shard.parts}
+        self._candidates = {part.recording: source.candidate(part.recording) for part in shard.parts}
 
     def made_from(self) -> ShardSource:
         """Settings, inputs and code of this file, and nothing of the other files."""

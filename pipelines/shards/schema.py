@@ -8,17 +8,17 @@ below is a column. A fixed column is one dataset with a row per sample; a ragged
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any, Final, Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Bool, Float32, Float64, Int32, UInt8
 
 from pipelines.errors import DataInvalid
 
 SCHEMA_NAME: Final = "prox-humor-gt training shard"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised with every change of a name, dtype, shape, unit, frame or meaning, with a step in `migrate`."""
 SAMPLES: Final = "samples"
 SCENES: Final = "scenes"
@@ -26,8 +26,12 @@ OFFSETS: Final = "_offsets"
 DIGEST: Final = "digest"
 """SHA-256 of each row's content: tells which sample a damaged byte belongs to."""
 
-ShardKind = Literal["fit", "truth"]
-"""Bodies fitted to what a camera saw, or the true bodies of synthetic data. One shard holds one kind."""
+ShardKind = Literal["fit", "truth", "dataset"]
+"""Bodies fitted to what a camera saw, the true bodies of synthetic data, or those that a data set brings
+itself (RICH, EgoBody, marker capture). One shard holds one kind."""
+
+NO_VERTICES: Final = np.zeros(0, np.int32)
+NO_VERTICES.setflags(write=False)
 
 _RAGGED_CHUNK: Final = 8192
 _FIXED_CHUNK: Final = 256
@@ -64,10 +68,14 @@ def _column(
     ragged: bool = False,
     rows: int | None = None,
     compressed: bool = True,
+    default: Any = MISSING,
 ) -> Any:
     rows = rows or (_RAGGED_CHUNK if ragged else _FIXED_CHUNK)
     column = Column("", dtype, shape, unit, frame, ragged, rows, compressed)
-    return field(metadata={"column": column})
+    metadata = {"column": column}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default_factory=lambda: default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +117,10 @@ class ShardSample:
     """Empty for samples that may be used."""
     provenance: str = _column("S2048", rows=16)
     """JSON: hashes of inputs, settings, code and weights. No path of the machine that wrote it."""
+    has_own_contact: np.uint8 = _column("<u1", default=np.uint8(0))
+    """1 where the data set brings contact labels of its own (RICH); `vertex_category` is ours in any case."""
+    own_contact: Int32[np.ndarray, " labelled"] = _column("<i4", ragged=True, default=NO_VERTICES)
+    """SMPL+H vertices that touch by the data set's own labels, ascending; empty without labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +197,15 @@ def _encode_text(record: Record, column: Column, value: str) -> np.ndarray:
             found=repr(value[:80]),
         )
     return np.array(value.encode("ascii"), dtype=column.dtype)
+
+
+def touching_vertices(sample: ShardSample) -> Bool[np.ndarray, "6890"]:
+    """SMPL+H vertices that touch: by the data set's own labels where it has them, else by ours."""
+    if not sample.has_own_contact:
+        return np.asarray(sample.vertex_category > 0)
+    touching = np.zeros(len(sample.vertex_category), dtype=bool)
+    touching[sample.own_contact] = True
+    return touching
 
 
 def name_of(record: Record) -> str:

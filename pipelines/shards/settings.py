@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field
 
 from pipelines.config import Settings
 from pipelines.contact.settings import ContactSettings
+from pipelines.datasets.settings import ProxSettings
+from pipelines.other_datasets.settings import EgobodySettings, RichSettings
 from pipelines.pseudo_gt.settings import RunnerSettings
 from pipelines.quality.settings import QualitySettings
 from pipelines.shards.scene_cloud import SCENE_PITCH_M
-from pipelines.shards.schema import ShardKind
 from pipelines.shards.splits import SplitChoice, SplitSettings
 
-DEFAULT_FIT_STRIDE: Final = 1
-DEFAULT_TRUTH_STRIDE: Final = 12
+ShardSource = Literal["fit", "truth", "rich", "egobody", "prox_quantitative"]
+DEFAULT_STRIDES: Final[dict[ShardSource, int]] = {
+    "fit": 1,
+    "truth": 12,
+    "rich": 15,
+    "egobody": 15,
+    "prox_quantitative": 1,
+}
+"""Frames of RICH and EgoBody lie 1/30 s apart; 15 is SA-HMR's interval for training on RICH."""
 
 
 class SampleSettings(Settings):
@@ -63,11 +71,27 @@ class TruthSettings(Settings):
     """Frames whose SMPL+H body lies farther from the true SMPL-X body are rejected."""
 
 
+class DataSetSettings(Settings):
+    """Data sets whose own bodies become samples."""
+
+    rich: RichSettings = RichSettings()
+    egobody: EgobodySettings = EgobodySettings()
+    prox_quantitative: ProxSettings = ProxSettings()
+    """Half and frame rate are those of the quantitative set, whatever is given here."""
+    body_models: Path | None = None
+    """Folder of licensed SMPL-X and SMPL+H files; None = the stand-in."""
+    people: tuple[str, ...] = ()
+    """Names or patterns of those to take, one person before one camera: `Pavallion_*-cam_00`; empty = all."""
+    max_conversion_mm: float = Field(8.0, gt=0)
+    """Frames whose SMPL+H body lies farther from the data set's SMPL-X body are rejected."""
+
+
 class ShardsSettings(Settings):
     """Everything `make shards` does."""
 
-    source: ShardKind = "fit"
-    """`fit`: the bodies of a pseudo-gt run. `truth`: true bodies of the generator, not fitted."""
+    source: ShardSource = "fit"
+    """`fit`: the bodies of a pseudo-gt run. `truth`: true bodies of the generator, not fitted. Others: the
+    bodies that a data set brings itself, read from `data.<source>.root`."""
     run: Path = Path("outputs/pseudo-gt/first-run")
     """Folder of the pseudo-gt run, for `fit`."""
     skip_unfitted: bool = False
@@ -76,23 +100,27 @@ class ShardsSettings(Settings):
     """Score every frame of a fit first, beside the run's fits; otherwise all weigh 1 and none is rejected."""
     quality: QualitySettings = QualitySettings()
     truth: TruthSettings = TruthSettings()
+    data: DataSetSettings = DataSetSettings()
     out_dir: Path = Path("outputs/shards")
     """Shards go to `<out_dir>/<name of the run or set>/shards-<source>/`."""
     frame_stride: int | None = Field(None, ge=1)
-    """Take every so-manieth frame; empty = every frame of a fit, every twelfth of truth."""
+    """Take every so-manieth frame; empty = every frame of a fit and of PROX quantitative, every
+    twelfth of truth, every fifteenth of RICH and EgoBody."""
     samples_per_shard: int = Field(4096, ge=1)
     """At most; about 60 KB each."""
     sample: SampleSettings = SampleSettings()
     split: SplitChoice = "auto"
     """`own`: as `own_split` says, or an error. `auto`: the same, and where the recordings do not allow it the
-    nearest that they do. `humor-prox`: HuMoR's test scenes of PROX. `train-only`: no split."""
+    nearest that they do; a data set that has a split of its own keeps it. `official`: that one, or an error.
+    `humor-prox`: HuMoR's test scenes of PROX. `train-only`: no split."""
     own_split: SplitSettings = SplitSettings()
     runner: RunnerSettings = RunnerSettings()
 
     @property
     def name(self) -> str:
         """Of the set of shards."""
-        return self.run.name if self.source == "fit" else self.truth.name
+        names: dict[ShardSource, str] = {"fit": self.run.name, "truth": self.truth.name}
+        return names.get(self.source, self.source)
 
     @property
     def folder(self) -> Path:
@@ -102,10 +130,18 @@ class ShardsSettings(Settings):
     def portable(self) -> ShardsSettings:
         """The same without what belongs to this machine: where things lie, and how many workers it has."""
         here = {"run": Path(self.run.name), "out_dir": Path(), "runner": RunnerSettings()}
-        return self.model_copy(update=here)
+        nowhere = {"root": None}
+        data = self.data.model_copy(
+            update={
+                "body_models": None,
+                "rich": self.data.rich.model_copy(update=nowhere),
+                "egobody": self.data.egobody.model_copy(update=nowhere),
+                "prox_quantitative": self.data.prox_quantitative.model_copy(update=nowhere),
+            }
+        )
+        return self.model_copy(update={**here, "data": data})
 
     @property
     def stride(self) -> int:
         """Of the frames."""
-        default = DEFAULT_FIT_STRIDE if self.source == "fit" else DEFAULT_TRUTH_STRIDE
-        return default if self.frame_stride is None else self.frame_stride
+        return DEFAULT_STRIDES[self.source] if self.frame_stride is None else self.frame_stride

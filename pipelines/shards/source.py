@@ -1,16 +1,17 @@
 """What samples are made from: recordings with a body per frame, and the rooms they were made in.
 
-A source of recordings is either the fits of a run (`fit_source`) or the generator's truth (`truth_source`).
+A source of recordings is the fits of a run (`fit_source`), the generator's truth (`truth_source`) or the
+people of another data set (`person_source`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, UInt8
+from jaxtyping import Float, Float32, Float64, Int, Int32, UInt8
 
 from pipelines.bodies.files import BodyFiles
 from pipelines.errors import PipelineError
@@ -54,6 +55,8 @@ class SourceRecording:
     """
     provenance: str
     """JSON; the same for all samples."""
+    own_contact: Mapping[int, Int32[np.ndarray, " labelled"]] = field(default_factory=dict)
+    """Row -> SMPL+H vertices that touch by the data set's own labels, for the frames that have labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +104,10 @@ class SampleSource(Protocol):
         """Every recording, sorted by name."""
         ...
 
+    def candidate(self, name: str) -> Candidate:
+        """One of them."""
+        ...
+
     def recording(self, name: str) -> SourceRecording:
         """A recording's bodies and camera, and the way to its images."""
         ...
@@ -121,8 +128,8 @@ class SampleSource(Protocol):
 def stored_bodies(parameters: SmplhParameters) -> SmplhParameters:
     """Bodies as shards hold them: float32, the betas filled up with zeros."""
     arrays = {
-        field.name: np.asarray(getattr(parameters, field.name), np.float32)
-        for field in fields(SmplhParameters)
+        entry.name: np.asarray(getattr(parameters, entry.name), np.float32)
+        for entry in fields(SmplhParameters)
     }
     betas = arrays["betas"][:, :NUM_BETAS]
     arrays["betas"] = np.pad(betas, ((0, 0), (0, NUM_BETAS - betas.shape[1])))

@@ -37,7 +37,7 @@ Source: rich_toolkit, as told in the data sets page, section 2.1.
 """
 
 
-SplitChoice = Literal["auto", "own", "humor-prox", "train-only"]
+SplitChoice = Literal["auto", "own", "official", "humor-prox", "train-only"]
 _SCENE: Final[SplitBy] = "scene"
 
 
@@ -60,6 +60,8 @@ class Membership:
     scene: str
     subjects: tuple[str, ...]
     """More than one where two people are in one recording."""
+    official: Split | None = None
+    """Side by the data set's own split, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class SplitDecision:
     sides: Mapping[str, Split]
     """Of each recording."""
     proved: SplitBy | None
-    """What is on one side only; None for a split with one side."""
+    """What is on one side only; None for a split with one side, or one that shares both."""
     note: str = ""
     """What a user should know."""
 
@@ -85,6 +87,8 @@ def decide_split(
     """
     if choice == "train-only":
         return SplitDecision(choice, {member.recording: "train" for member in members}, None)
+    if choice == "official" or (choice == "auto" and all(m.official for m in members)):
+        return _official_split(members)
     note = ""
     if choice == "humor-prox":
         sides, by = humor_prox_split(members), _SCENE
@@ -97,6 +101,33 @@ def decide_split(
         _log.warning("split %s: %s", choice, note)
     require_no_leak(sides, members, by)
     return SplitDecision(choice, sides, by, note)
+
+
+def _official_split(members: Collection[Membership]) -> SplitDecision:
+    """The data set's own sides, whatever they share; what they do not share is proved."""
+    sides = {member.recording: member.official for member in members if member.official is not None}
+    without = sorted(member.recording for member in members if member.official is None)
+    if without:
+        raise DataInvalid(
+            f"{len(without)} recording(s) are on no side of an official split",
+            found=without[0],
+            fix="choose another split; only RICH, EgoBody and PROX quantitative bring one",
+        )
+    kinds: tuple[SplitBy, ...] = ("both", "scene", "subject")
+    proved = next((by for by in kinds if not _leaks(sides, members, by)), None)
+    if len(set(sides.values())) == 1:
+        return SplitDecision("official", sides, None)
+    shared = {"both": "", "scene": "People are", "subject": "Scenes are", None: "Scenes and people are"}
+    note = shared[proved] and f"{shared[proved]} on two sides of the data set's own split"
+    return SplitDecision("official", sides, proved, note)
+
+
+def _leaks(sides: Mapping[str, Split], members: Iterable[Membership], by: SplitBy) -> bool:
+    try:
+        require_no_leak(sides, members, by)
+    except DataInvalid:
+        return True
+    return False
 
 
 def _possible(members: Collection[Membership], wanted: SplitSettings) -> tuple[SplitSettings, str]:

@@ -95,6 +95,7 @@ def describe_set(folder: Path, shards: Sequence[PlannedShard]) -> SetDescription
     index: list[IndexRow] = []
     moments = {name: Moments() for name in _MEASURES}
     touched: Counter[str] = Counter()
+    labelled = 0
     for shard in shards:
         path = shard_path(folder, shard.name)
         with ShardReader(path) as reader:
@@ -105,9 +106,11 @@ def describe_set(folder: Path, shards: Sequence[PlannedShard]) -> SetDescription
                     for name, measure in _MEASURES.items():
                         moments[name].add(measure(sample))
                 if row.usable:
+                    labelled += int(sample.has_own_contact)
                     parts = np.unique(sample.vertex_category[sample.vertex_category > 0])
                     touched.update(CONTACT_PARTS[part - 1] for part in parts.tolist())
-    return SetDescription(tuple(index), _statistics(index, moments, touched))
+    statistics = {**_statistics(index, moments, touched), "own_contact": labelled}
+    return SetDescription(tuple(index), statistics)
 
 
 def index_csv(rows: Iterable[IndexRow]) -> str:

@@ -94,13 +94,15 @@ class TruthSource:
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Every recording; which frames show the person is not known before they are made."""
+        return tuple(self.candidate(name) for name in sorted(self.recordings))
+
+    def candidate(self, name: str) -> Candidate:
+        """One recording, all of its frames."""
+        made = self.recordings[name]
         frames, stride = self.settings.truth.num_frames, self.settings.stride
         rows = tuple(range(0, frames, stride))
         left_out = {"frame_stride": frames - len(rows)} if len(rows) < frames else {}
-        return tuple(
-            Candidate(Membership(name, made.spec.scene, (made.subject,)), frames, rows, left_out)
-            for name, made in sorted(self.recordings.items())
-        )
+        return Candidate(Membership(name, made.spec.scene, (made.subject,)), frames, rows, left_out)
 
     def recording(self, name: str) -> SourceRecording:
         """Bodies of every frame; a frame's image is rendered when asked for.

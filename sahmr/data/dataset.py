@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from torch.utils.data import Dataset
 
-from pipelines.shards.collection import ShardCollection
 from pipelines.shards.crop import decode_crop
 from pipelines.shards.sampler import SampleKey
-from pipelines.shards.schema import ShardSample
+from pipelines.shards.schema import ShardKind, ShardSample, ShardScene
+from pipelines.shards.view import SceneBlocks
 from sahmr.data.augment import AugmentationSettings, StoredCrop, augment_crop, sample_seed
 from sahmr.data.batch import TrainingSample
 
 _FIRST_EPOCH: Final = 0
+
+
+@runtime_checkable
+class StoredSamples(Protocol):
+    """A list of stored samples: a `ShardCollection`, or what takes its place in an evaluation."""
+
+    @property
+    def kinds(self) -> tuple[ShardKind, ...]:
+        """Of the bodies."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> ShardSample: ...
+
+    def __iter__(self) -> Iterator[ShardSample]: ...
+
+    def scene_of(self, index: int) -> ShardScene:
+        """The scene a sample lies in."""
+        ...
+
+    def blocks_of(self, index: int) -> SceneBlocks:
+        """That scene's cloud, ready to be cut to a view."""
+        ...
+
+    def weight(self, sample: ShardSample) -> float:
+        """What a sample counts in training."""
+        ...
 
 
 class TrainingSamples(Dataset[TrainingSample]):
@@ -33,7 +62,7 @@ class TrainingSamples(Dataset[TrainingSample]):
     """
 
     def __init__(
-        self, collection: ShardCollection, augmentation: AugmentationSettings | None = None
+        self, collection: StoredSamples, augmentation: AugmentationSettings | None = None
     ) -> None:
         self.collection = collection
         self.augmentation = augmentation

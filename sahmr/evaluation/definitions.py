@@ -31,6 +31,10 @@ PUBLISHED: Final = {
 }
 """On RICH, in the order of `PAPER_COLUMNS`. Source: SA-HMR, Table 2."""
 
+PROX_QUANTITATIVE: Final = "PROX quantitative, SA-HMR's samples"
+NOT_IN_PAPER: Final = frozenset({PROX_QUANTITATIVE})
+"""Data sets beside whose rows those of RICH would mislead."""
+
 _MM: Final = 1000.0
 _DEFINITIONS: Final = (
     # The body, in the scan's frame.

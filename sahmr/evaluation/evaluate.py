@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pipelines.artifacts import write_text
 from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.config import settings_yaml
-from pipelines.errors import DataInvalid, DataMissing
+from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.metrics.anatomy import load_anatomy
 from pipelines.shards.collection import ShardCollection, SplitSide
 from pipelines.shards.splits import SPLITS_FILE, Split, read_split
@@ -45,6 +45,7 @@ from sahmr.evaluation.rows import FittedRow, Row, TrueRow
 from sahmr.evaluation.sample_errors import RowErrors, SampleIds, write_sample_errors
 from sahmr.evaluation.scene_distance import SceneGrids, generated_grids, prox_grids, prox_root_of
 from sahmr.evaluation.settings import EvaluationSettings
+from sahmr.evaluation.support_samples import SupportSamples, open_support, support_grids
 from sahmr.evaluation.table import Evaluation, RowDescription, evaluation_table
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,11 @@ CHART: Final = "evaluation.png"
 SAMPLE_ERRORS: Final = "errors.npz"
 PICTURES: Final = "pictures"
 _NUM_PARTS: Final = 8
-_REFERENCES: Final = {"truth": "true bodies", "fit": "fitted bodies"}
+_REFERENCES: Final = {
+    "truth": "true bodies",
+    "fit": "fitted bodies",
+    "dataset": "the data set's own bodies",
+}
 
 
 def evaluate(settings: EvaluationSettings) -> Evaluation:
@@ -71,13 +76,11 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
         if settings.device == "auto"
         else settings.device
     )
-    files = resolve_body_files(settings.body_models)
-    folder = shards_folder(settings)
-    samples = TrainingSamples(open_side(folder, settings))
+    files = _files(settings)
+    samples, grids, left_out = open_samples(settings, files)
     loaded = load_rows(settings, files, device)
-    grids, left_out = scene_grids(settings, folder, samples.collection.kinds[0])
     rows = {DATASET_GT: _dataset_gt(settings, files), **{name: row.row for name, row in loaded.items()}}
-    yardstick = _yardstick(settings, files, grids)
+    yardstick = _yardstick(settings, files, samples, grids)
     places = _spread(len(samples), settings.limit)
     ids, errors = measure_rows(samples, places, rows, yardstick, settings.batch_size, device)
     evaluation = _pool(settings, samples, loaded, ids, errors, grids, files, left_out)
@@ -100,8 +103,39 @@ def require_inputs(settings: EvaluationSettings) -> None:
         DataMissing: they are not there.
         DataInvalid: the split has no such side, or a shard is of another schema.
     """
-    open_side(shards_folder(settings), settings)
+    if settings.samples == "shards":
+        open_side(shards_folder(settings), settings)
+    else:
+        _support_folder(settings)
     require_weights(settings)
+
+
+def open_samples(
+    settings: EvaluationSettings, files: BodyFiles
+) -> tuple[TrainingSamples, SceneGrids | None, tuple[str, ...]]:
+    """What is measured on, its distance grids, and a warning where there are none.
+
+    Raises:
+        DataMissing: neither shards nor the support folder are where they should be.
+        DataInvalid: a sample or grid is not what it should be.
+    """
+    if settings.samples == "shards":
+        folder = shards_folder(settings)
+        samples = TrainingSamples(open_side(folder, settings))
+        return samples, *scene_grids(settings, folder, samples.collection.kinds[0])
+    support = open_support(_support_folder(settings), files)
+    table = category_of_fine_vertices(files, _NUM_PARTS, settings.contact.left_out)
+    taken = SupportSamples(support, table, settings.contact.radius_m)
+    grids = None if settings.grids == "none" else support_grids(support)
+    return TrainingSamples(taken), grids, ()
+
+
+def _support_folder(settings: EvaluationSettings) -> Path:
+    if settings.support is None:
+        raise SettingsInvalid(
+            "SA-HMR's support folder is not given", fix="set support=<the folder sahmr_support>"
+        )
+    return settings.support
 
 
 def shards_folder(settings: EvaluationSettings) -> Path:
@@ -169,10 +203,15 @@ def scene_grids(
         return None, ()
     if source == "auto":
         source = "generated" if kind == "truth" else "prox"
+        source = "support" if settings.support is not None else source
     try:
         if source == "generated":
             return generated_grids(shards), ()
+        if source == "support":
+            return support_grids(open_support(_support_folder(settings), _files(settings))), ()
         root = settings.prox_root
+        if kind == "dataset":
+            return prox_grids(_own_grids(root), "quantitative"), ()
         return prox_grids(prox_root_of(shards, settings.runs) if root is None else root), ()
     except DataMissing as error:
         if settings.grids != "auto":
@@ -180,10 +219,28 @@ def scene_grids(
         return None, (f"PenE and ConFE are left out: {error.what}",)
 
 
-def _yardstick(settings: EvaluationSettings, files: BodyFiles, grids: SceneGrids | None) -> Yardstick:
+def _own_grids(root: Path | None) -> Path:
+    if root is None:
+        raise DataMissing(
+            "a data set's shards bring no distance grids",
+            fix="give support=<SA-HMR's support folder>, or prox_root=<PROX tree> for PROX quantitative",
+        )
+    return root
+
+
+def _files(settings: EvaluationSettings) -> BodyFiles:
+    return resolve_body_files(settings.body_models)
+
+
+def _yardstick(
+    settings: EvaluationSettings, files: BodyFiles, samples: TrainingSamples, grids: SceneGrids | None
+) -> Yardstick:
+    stored = samples.collection
     bodies = load_supervision(files, _NUM_PARTS, SupervisionSettings(mirrored_maps=False)).bodies
     return Yardstick(
-        pose=lambda batch: pose_bodies(batch.body, bodies),
+        pose=stored.pose
+        if isinstance(stored, SupportSamples)
+        else lambda batch: pose_bodies(batch.body, bodies),
         h36m_regressor=load_anatomy(files).h36m_regressor,
         category_of_vertex=category_of_fine_vertices(files, _NUM_PARTS, settings.contact.left_out),
         contact_radius_m=settings.contact.radius_m,
@@ -219,11 +276,15 @@ def _pool(
     files: BodyFiles,
     left_out: tuple[str, ...],
 ) -> Evaluation:
-    kind = samples.collection.kinds[0]
+    stored = samples.collection
+    kind, chosen = stored.kinds[0], set(ids.sample_id)
     provenance = {
+        "data_set": stored.name if isinstance(stored, SupportSamples) else "shards",
         "protocol": "SA-HMR, one image at a time, scan's frame",
         "reference": _REFERENCES[kind],
-        "reference_hash": _reference_hash(samples, set(ids.sample_id)),
+        "reference_hash": stored.reference_hash(chosen)
+        if isinstance(stored, SupportSamples)
+        else _reference_hash(samples, chosen),
         "bodies": "stand-in bodies" if files.is_standin else "licensed bodies",
         "topology": "SMPL+H, 6890 vertices",
         "joint_set": "14 of Human3.6M, regressed from the mesh",

@@ -148,7 +148,10 @@ def trained_on(provenance: Mapping[str, Any]) -> str:
     if not provenance:
         return _OFFICIAL
     data = provenance["data"]
-    bodies = " and ".join({"fit": "fitted", "truth": "true"}[kind] for kind in data["kind"])
+    bodies = " and ".join(
+        {"fit": "fitted", "truth": "true", "dataset": "the data set's own"}[kind]
+        for kind in data["kind"]
+    )
     side = data["train"]
     return f"{bodies} bodies, {side['samples']} samples of {len(side['scenes'])} scenes"
 

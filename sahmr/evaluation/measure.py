@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pipelines.contact.labels import label_vertices
 from pipelines.geometry.signed_distance import SdfGrid
 from pipelines.geometry.transforms import transform_points
-from pipelines.shards.schema import ShardSample, ShardScene
+from pipelines.shards.schema import ShardSample, ShardScene, touching_vertices
 from sahmr.data.batch import TrainingBatch
 from sahmr.data.collate import collate
 from sahmr.data.dataset import TrainingSamples
@@ -62,7 +62,7 @@ class Yardstick:
             transform_points(T, points.astype(np.float64))
             for points in (vertices_camera, true_vertices_camera)
         )
-        in_contact = sample.vertex_category > 0
+        in_contact = touching_vertices(sample)
         errors = body_errors(vertices, truth, self.h36m_regressor, in_contact)
         touching = label_vertices(
             vertices, self.category_of_vertex, scene.points_world, self.contact_radius_m

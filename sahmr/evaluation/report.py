@@ -17,6 +17,7 @@ from pipelines.metrics.tables import format_value
 from sahmr.evaluation.definitions import (
     DEFINITIONS,
     METRO,
+    NOT_IN_PAPER,
     PAPER_COLUMNS,
     PAPER_ROWS,
     PUBLISHED,
@@ -71,7 +72,9 @@ def blocks(evaluation: Evaluation, full: bool = True) -> list[Block]:
             )
             for row in evaluation.table.methods
         ),
-        tuple(
+        ()
+        if evaluation.table.provenance.get("data_set") in NOT_IN_PAPER
+        else tuple(
             (PAPER_ROWS[row], "paper, RICH", *("/" if f is None else f"{f:.1f}" for f in figures))
             for row, figures in PUBLISHED.items()
         ),
@@ -140,7 +143,9 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     lines = [
         "Brackets: 95 % by resampling recordings. G-: no alignment, in the scan's frame. PenE and ConFE are "
         "sums over 6890 vertices, not means.",
-        "The paper's rows: RICH, licensed bodies, full-size networks; orientation only.",
+        "The paper's figures on this data set are not known here."
+        if table.provenance.get("data_set") in NOT_IN_PAPER
+        else "The paper's rows: RICH, licensed bodies, full-size networks; orientation only.",
         "A row that was not trained is absent.",
     ]
     for row in table.methods:

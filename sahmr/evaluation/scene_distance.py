@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from pipelines.synthetic.rooms import Room
 from pipelines.synthetic.scan import sdf_grid
 from pipelines.synthetic.scenery import prepare
 
+PROX_HALF = Literal["qualitative", "quantitative"]
 SHARD_SETTINGS: Final = "settings.yaml"
 _GRIDS_KEPT: Final = 2
 """67 MB each at PROX's size; samples come scene by scene."""
@@ -57,13 +58,13 @@ class SceneGrids:
         return grid
 
 
-def prox_grids(prox_root: Path) -> SceneGrids:
+def prox_grids(prox_root: Path, half: PROX_HALF = "qualitative") -> SceneGrids:
     """Grids of a PROX tree, the synthetic one included.
 
     Raises:
         DataMissing: not a PROX tree.
     """
-    layout = ProxLayout.find(prox_root, "qualitative")
+    layout = ProxLayout.find(prox_root, half)
 
     @lru_cache(_GRIDS_KEPT)
     def read(scene: str) -> SdfGrid:
@@ -118,7 +119,7 @@ def generated_grids(shards: Path, size: int = 256) -> SceneGrids:
     settings = load_settings(ShardsSettings, path)
     if settings.source != "truth":
         raise DataInvalid(
-            "the rooms of fitted bodies are not the generator's", where=path, fix="give prox_root"
+            "the rooms of these bodies are not the generator's", where=path, fix="give prox_root"
         )
     source = TruthSource(settings)
     of_scene = {made.spec.scene: made for made in source.recordings.values()}

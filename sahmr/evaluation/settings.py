@@ -23,6 +23,10 @@ class EvaluationSettings(Settings):
     rows: dict[str, Path] = Field(default_factory=dict)
     """More rows: name -> weights, own (.safetensors) or official. A row of the training has that name too:
     `metro`, `sahmr_1`, `sahmr_8`, `sahmr_432`; another name makes a row of its own."""
+    samples: Literal["shards", "support"] = "shards"
+    """`support`: the samples that SA-HMR itself is measured on, from its folder `support`."""
+    support: Path | None = None
+    """SA-HMR's support folder for RICH or PROX quantitative; beside shards, only its grids are used."""
     shards: Path | None = None
     """Folder of shards to measure on. None: the training's."""
     split: Split | Literal["auto", "all"] = "auto"
@@ -34,12 +38,13 @@ class EvaluationSettings(Settings):
     pseudo_gt: Path | None = None
     """Shards of fitted bodies of the same samples: the row Dataset GT then measures these fits against the
     reference. None: it measures how the reference itself sits in the scene."""
-    grids: Literal["auto", "prox", "generated", "none"] = "auto"
-    """Distance grids for PenE and ConFE: of a PROX tree, or of the generator's rooms, made again. auto:
-    `prox` for fitted and `generated` for true bodies; where they are not found, PenE and ConFE are left out,
-    with a warning."""
+    grids: Literal["auto", "prox", "generated", "support", "none"] = "auto"
+    """Distance grids for PenE and ConFE: of a PROX tree, of the generator's rooms, made again, or of SA-HMR's
+    support folder. auto: `support` where it is given, else `prox` for fitted and `generated` for true bodies;
+    where they are not found, PenE and ConFE are left out, with a warning."""
     prox_root: Path | None = None
-    """PROX tree with the scenes' grids, for fitted bodies. None: that of the run the fits come from."""
+    """PROX tree with the scenes' grids, for fitted bodies and for PROX quantitative. None: that of the run
+    the fits come from."""
     runs: Path = Path("outputs/pseudo-gt")
     """Where pseudo-gt runs lie; the shards say the name of theirs."""
     contact: ContactSettings = ContactSettings()
@@ -63,4 +68,5 @@ class EvaluationSettings(Settings):
     def folder(self) -> Path:
         """Where the results go."""
         own = self.train.name if self.train is not None else "rows"
+        own += "-support" if self.samples == "support" else ""
         return self.out_dir / (self.name or own)

@@ -90,7 +90,11 @@ def _limits(facts: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
 
 
 def _kinds(kinds: list[str]) -> str:
-    names = {"fit": "fitted to what a camera saw", "truth": "true bodies of synthetic data"}
+    names = {
+        "fit": "fitted to what a camera saw",
+        "truth": "true bodies of synthetic data",
+        "dataset": "those that a data set brings itself",
+    }
     return " and ".join(names[kind] for kind in kinds)
 
 

@@ -31,13 +31,15 @@ from pipelines.other_datasets.rich.names import (
 )
 from pipelines.other_datasets.settings import RichSettings
 from pipelines.other_datasets.trees import require_tree
-from pipelines.records import FittedSequence, Gender
+from pipelines.records import FittedSequence, FrameStatus, Gender, SmplxParameters
 
 METHOD: Final = "rich"
 ROTATED: Final = frozenset({("Pavallion", 3), ("Pavallion", 5)})
 """Cameras that lay on their side: their images are stored 3008 x 4112. The spelling is the data's."""
 _VIEW = re.compile(r"^cam_(\d+)$")
 _FRAME = re.compile(r"^\d+$")
+_FITS_KEPT: Final = 2
+"""One camera after the other asks for the same person."""
 
 
 class RichDataset:
@@ -69,6 +71,7 @@ class RichDataset:
         self._cameras = lru_cache(None)(read_camera)
         self._meshes = lru_cache(1)(read_scan_mesh)
         self._floors = lru_cache(None)(self._read_floor)
+        self._fits = lru_cache(_FITS_KEPT)(self._read_fits)
 
     @cached_property
     def _meta(self) -> dict[str, Sequence]:
@@ -228,8 +231,7 @@ class RichDataset:
         """RICH's bodies of one person, in one camera's frame, one row per frame."""
         self._check_subject(sequence, subject)
         names, camera = self.frame_names(sequence), self.camera(sequence, view)
-        paths = [self._person_file("bodies", sequence, subject, name) for name in names]
-        world, status = read_fits(paths, self.settings.max_transl_m)
+        world, status = self._fits(sequence, subject)
         gender = self.gender(sequence, subject)
         T_camera_from_world = invert(camera.T_world_from_camera)
         return FittedSequence(
@@ -275,6 +277,13 @@ class RichDataset:
                 f"RICH sequence {sequence} has no subject {subject}",
                 expected=", ".join(self.subjects(sequence)),
             )
+
+    def _read_fits(self, sequence: str, subject: str) -> tuple[SmplxParameters, tuple[FrameStatus, ...]]:
+        """World frame: the same for all cameras."""
+        names = self.frame_names(sequence)
+        paths = [self._person_file("bodies", sequence, subject, name) for name in names]
+        world, status = read_fits(paths, self.settings.max_transl_m)
+        return world, tuple(status)
 
     def _read_floor(self, sequence: str) -> Float[np.ndarray, "4"]:
         return floor_world(

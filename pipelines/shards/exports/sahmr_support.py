@@ -37,7 +37,7 @@ from pipelines.records import SmplhParameters
 from pipelines.shards.collection import ShardCollection
 from pipelines.shards.crop import CROP_PX, decode_crop
 from pipelines.shards.exports.sequences import ExportSequence, sequences_of
-from pipelines.shards.schema import ShardSample, ShardScene
+from pipelines.shards.schema import ShardSample, ShardScene, touching_vertices
 
 _SCAN: Final = "scan_camcoord"
 _HANDS: Final = 45
@@ -63,7 +63,7 @@ def export_sahmr_support(collection: ShardCollection, files: BodyFiles, out_dir:
             write_bytes(image, _crop_png(sample))
             mesh = export_ply(trimesh.Trimesh(meshes[row], faces, process=False))
             write_bytes(split / "gt_smplx_mesh" / f"{meta['img_key']}.ply", mesh)
-            bits = np.packbits(sample.vertex_category > 0)
+            bits = np.packbits(touching_vertices(sample))
             write_bytes(split / "contact" / meta["contact_file"].split("/", 1)[1], _npy(bits))
             write_bytes(out_dir / meta["body_file"], _dumps(_body(world, row)))
             metas.append(meta)

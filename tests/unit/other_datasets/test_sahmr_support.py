@@ -15,13 +15,20 @@ import trimesh
 from scipy.ndimage import map_coordinates
 
 from pipelines.bodies.files import BodyFiles
-from pipelines.errors import DataInvalid, DataMissing
+from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.other_datasets.sahmr_support.files import box_of, read_objects, tail_after, tail_of
 from pipelines.other_datasets.sahmr_support.prox import ProxSupport
 from pipelines.other_datasets.sahmr_support.rich import RichSupport
 from pipelines.other_trees.rich import SEQUENCES, people_of
 from pipelines.safe_pickle import load_pickle
+from sahmr.evaluation import evaluate as evaluation_module
 from sahmr.evaluation.body_errors import body_errors, scene_fit
+from sahmr.evaluation.load_rows import LoadedRow
+from sahmr.evaluation.rows import FittedRow
+from sahmr.evaluation.sample_errors import read_sample_errors
+from sahmr.evaluation.settings import EvaluationSettings
+from sahmr.evaluation.support_samples import open_support
+from sahmr.evaluation.table import Evaluation, RowDescription
 
 YOGA = "Pavallion_013_yoga2"
 
@@ -242,3 +249,96 @@ def test_the_other_support_folder_is_refused(
         RichSupport(prox_support.root, files)
     with pytest.raises(DataMissing, match="a tree of SA-HMR support for RICH"):
         ProxSupport(rich_support.root.parent, files)
+
+
+def measured(
+    support: RichSupport | ProxSupport,
+    bodies: dict[str, np.ndarray],
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Evaluation, dict[str, np.ndarray]]:
+    """`make evaluate samples=support`, where a row says the given bodies (camera frame)."""
+    row = LoadedRow(FittedRow(bodies), RowDescription("Given", "a test"), {})
+    monkeypatch.setattr(evaluation_module, "load_rows", lambda *_: {"sahmr_8": row})
+    settings = EvaluationSettings(
+        train=None, samples="support", support=support.root, out_dir=out, pictures=0
+    )
+    evaluation = evaluation_module.evaluate(settings)
+    ids, errors = read_sample_errors(settings.folder / "errors.npz")
+    assert list(ids.sample_id) == list(bodies)
+    return evaluation, dict(errors["sahmr_8"].values)
+
+
+def in_camera(world: np.ndarray, T_world_from_camera: np.ndarray) -> np.ndarray:
+    return ((world - T_world_from_camera[:3, 3]) @ T_world_from_camera[:3, :3]).astype(np.float32)
+
+
+def test_the_verb_measures_richs_test_split_as_the_page_says(
+    rich_support: RichSupport, files: BodyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every figure of the table against NumPy and SciPy on the folder's files."""
+    regressor, root = np.load(files.h36m), rich_support.root
+    samples = rich_support.samples("test")
+    truths = {s.key: smplh_of(files, root / f"test_split/gt_smplx_mesh/{s.key}.ply") for s in samples}
+    said = {key: perturbed(truth) - [0, 0.02, 0] for key, truth in truths.items()}
+    bodies = {s.key: in_camera(said[s.key], s.T_world_from_camera) for s in samples}
+    evaluation, errors = measured(rich_support, bodies, tmp_path, monkeypatch)
+    stem = root / "scene_info/Pavallion/scan_yoga_scene_camcoord_mysdf"
+    packed = np.load(root / "test_split/contact/Pavallion_013_yoga2/00048/013.npy")
+    contact = np.unpackbits(packed, count=6890).astype(bool)
+    grid = stem.with_suffix(".json"), stem.with_suffix(".npy")
+    expected = [
+        official(said[key], truth, regressor, sdf_by_scipy(*grid, said[key]), contact)
+        for key, truth in truths.items()
+    ]
+    for name, value in expected[0].items():
+        key = f"{name}_v1" if name in ("pene", "confe") else name
+        mean = np.mean([one[name] for one in expected])
+        assert errors[key][0] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+        scale = 1 if name in ("pene", "confe") else 1000
+        cell = evaluation.table.cell("sahmr_8", key)
+        assert cell is not None
+        assert cell.value == pytest.approx(mean * scale, rel=1e-4, abs=1e-3), name
+    own = sdf_by_scipy(*grid, truths[samples[0].key])
+    true_cell = evaluation.table.cell("dataset_gt", "confe_v1")
+    assert true_cell is not None
+    inside = np.where(own < 0, -own, 0)
+    by_hand = np.abs(own[contact]).sum() + inside[~contact].sum()
+    assert true_cell.value == pytest.approx(by_hand, rel=1e-3, abs=1e-3)  # both cameras see one body
+    assert evaluation.table.provenance["data_set"] == "RICH test, SA-HMR's samples"
+    report = (tmp_path / "rows-support/evaluation.md").read_text()
+    assert "| *SA-HMR-8* | *paper, RICH* | *264.6* |" in report
+
+
+def test_the_verb_measures_prox_quantitative_without_contact(
+    prox_support: ProxSupport, files: BodyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regressor, folder = np.load(files.h36m), prox_support.root / "vicon"
+    pose = np.array(json.loads((folder / "calibration/cam2world_vicon.json").read_text()))
+    samples = prox_support.samples()
+    truths, bodies, said = {}, {}, {}
+    for sample in samples:
+        mesh = prox_support.root / f"gt_mosh_mesh/vicon_03301_01/results/{sample.frame}/000.ply"
+        truths[sample.key] = smplh_of(files, mesh) @ pose[:3, :3].T + pose[:3, 3]
+        said[sample.key] = perturbed(truths[sample.key])
+        bodies[sample.key] = in_camera(said[sample.key], pose)
+    evaluation, errors = measured(prox_support, bodies, tmp_path, monkeypatch)
+    free = np.zeros(6890, dtype=bool)
+    for row, key in enumerate(truths):
+        sdf = sdf_by_scipy(folder / "vicon.json", folder / "vicon_sdf.npy", said[key])
+        expected = official(said[key], truths[key], regressor, sdf, free)
+        for name, value in expected.items():
+            key_of = f"{name}_v1" if name in ("pene", "confe") else name
+            assert errors[key_of][row] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+    assert np.array_equal(errors["pene_v1"], errors["confe_v1"])
+    report = (tmp_path / "rows-support/evaluation.md").read_text()
+    assert "paper, RICH" not in report
+    assert "figures on this data set are not known" in report
+    assert evaluation.table.data.num_frames == 7
+
+
+def test_a_support_folder_is_asked_for_and_recognised(rich_support: RichSupport, tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"not given[\s\S]*support="):
+        evaluation_module.require_inputs(EvaluationSettings(samples="support"))
+    with pytest.raises(DataMissing, match="not a support folder of SA-HMR"):
+        open_support(tmp_path, rich_support.body_files)

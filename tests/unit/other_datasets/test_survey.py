@@ -12,7 +12,7 @@ from flows.cli import run
 from pipelines.bodies.files import BodyFiles
 from pipelines.other_datasets.sahmr_support.prox import ProxSupport
 from pipelines.other_datasets.sahmr_support.rich import RichSupport
-from pipelines.other_datasets.survey import survey
+from pipelines.other_datasets.survey import survey, survey_of_stranger
 
 
 def test_people_of_each_tree_are_counted(
@@ -49,6 +49,43 @@ def test_problems_are_lines(files: BodyFiles, rich_root: Path, tmp_path: Path) -
     assert any("Pavallion_multicam2world.json" in problem for problem in found.problems)
     assert survey(tmp_path / "nowhere", files).to_text().endswith("no such folder")
     assert survey(tmp_path, files).to_text() == "no data set that is known here\n  rich"
+
+
+def test_the_doctor_recognises_every_tree_given_as_prox(
+    rich_root: Path,
+    egobody_root: Path,
+    amass_root: Path,
+    rich_support: RichSupport,
+    prox_support: ProxSupport,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And says what each is good for."""
+    for root, kind, use in (
+        (rich_root, "RICH", "source=rich"),
+        (egobody_root, "EgoBody", "make prox-tree"),
+        (amass_root, "AMASS", "make train-priors"),
+        (rich_support.root.parent, "SA-HMR support for RICH", "make evaluate samples=support"),
+        (prox_support.root, "SA-HMR support for PROX", "make evaluate samples=support"),
+    ):
+        assert run(["doctor", f"prox.root={root}"]) == 0
+        told = capsys.readouterr().out
+        assert told.startswith(f"prox.root is no tree of PROX qualitative\na tree of {kind}\n")
+        assert f"use: {use}" in told or use in told
+
+
+def test_the_doctor_knows_both_halves_of_prox(
+    quantitative: Any, tmp_path: Path, files: BodyFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = quantitative.root
+    assert survey_of_stranger(root, "quantitative", files) is None
+    assert survey_of_stranger(root / "quantitative", "quantitative", files) is None
+    assert survey_of_stranger(tmp_path, "qualitative", files) is None  # the PROX doctor's business
+    assert run(["doctor", f"prox.root={root}"]) == 0
+    told = capsys.readouterr().out
+    assert "a tree of PROX quantitative" in told
+    assert "prox.split=quantitative" in told
+    assert run(["doctor", f"prox.root={root}", "prox.split=quantitative"]) == 0
+    assert "vicon_03301_01" in capsys.readouterr().out
 
 
 def test_the_verb_prints_it_and_fails_on_strangers(

@@ -12,7 +12,7 @@ from pipelines.errors import DataInvalid, DataMissing
 from pipelines.shards import migrate
 from pipelines.shards.migrate import Step, migrate_shard, migrate_shards
 from pipelines.shards.reader import ShardReader
-from pipelines.shards.schema import SAMPLES, SCENES, ShardSample, columns_of
+from pipelines.shards.schema import SAMPLES, SCENES, ShardSample
 from pipelines.shards.validate import validate_shard
 
 
@@ -21,24 +21,31 @@ def copy_attributes(source, destination):
         destination.attrs[name] = value.decode() if isinstance(value, bytes) else value
 
 
-@pytest.fixture
-def old(shard, source):
-    """The shard as version 1 wrote it: text of variable length, tables without checksums."""
+NEW_IN_3 = ("has_own_contact", "own_contact", "own_contact_offsets")
+
+
+@pytest.fixture(params=[1, 2])
+def old(request, shard, source):
+    """The shard without the columns of version 3, and its text of variable length as version 1 wrote it."""
     before = shard.with_suffix(".new")
     shard.replace(before)
     with h5py.File(before) as new, h5py.File(shard, "w-") as file:
         copy_attributes(new, file)
-        file.attrs["version"] = 1
+        file.attrs["version"] = request.param
         for table in (SAMPLES, SCENES):
             file.create_group(table, track_order=True)
             for name, item in new[table].items():
+                if name in NEW_IN_3:
+                    continue
                 kept = {"chunks": item.chunks, "compression": item.compression, "shuffle": item.shuffle}
                 made = file[table].create_dataset(
                     name, data=item[()], maxshape=item.maxshape, fletcher32=True, **kept
                 )
                 copy_attributes(item, made)
     marker = read_marker(shard.parent, source.name)
-    write_marker(shard.parent, marker.key, [shard], {**marker.summary, "version": 1, "bytes": 0})
+    write_marker(
+        shard.parent, marker.key, [shard], {**marker.summary, "version": request.param, "bytes": 0}
+    )
     before.unlink()
     return shard
 
@@ -62,7 +69,7 @@ def test_an_old_shard_is_refused_then_migrated_with_all_it_holds(old, make_sampl
         )
     marker = read_marker(old.parent, source.name)
     assert marker.key == key
-    assert marker.summary["version"] == 2
+    assert marker.summary["version"] == 3
     assert marker.summary["bytes"] == old.stat().st_size
     assert not migrate_shard(old)
 
@@ -78,7 +85,7 @@ def test_a_migrated_shard_is_byte_for_byte_a_new_one(old, tmp_path, source, make
 
 def test_steps_follow_each_other(old, monkeypatch):
     """As if version 1 had called a column otherwise and version 0 had weighed in per cent."""
-    columns = {SAMPLES: columns_of(ShardSample), SCENES: migrate.STEPS[1].columns[SCENES]}
+    columns = migrate.STEPS[1].columns
 
     def less(sample):
         return {**sample, "weight": np.float32(sample["weight"] / 100)}
@@ -87,7 +94,7 @@ def test_steps_follow_each_other(old, monkeypatch):
         return {**sample, "reject_reason": sample["reject_reason"] or "old"}
 
     monkeypatch.setitem(migrate.STEPS, 0, Step(columns, less, lambda scene: scene))
-    monkeypatch.setitem(migrate.STEPS, 1, Step({}, named, lambda scene: scene))
+    monkeypatch.setitem(migrate.STEPS, 1, Step(columns, named, lambda scene: scene))
     marker = read_marker(old.parent, old.stem)
     with h5py.File(old, "r+") as file:
         file.attrs["version"] = 0
@@ -110,7 +117,7 @@ def test_damage_is_not_carried_over(old):
         migrate_shard(old)
 
 
-@pytest.mark.parametrize("version", [0, 3])
+@pytest.mark.parametrize("version", [0, 4])
 def test_a_version_without_a_step_is_refused(version, old):
     with h5py.File(old, "r+") as file:
         file.attrs["version"] = version

@@ -179,3 +179,27 @@ def test_richs_lists_are_read_as_they_are(tmp_path):
     (tmp_path / "val.txt").unlink()
     with pytest.raises(DataMissing, match=r"val\.txt"):
         read_rich_split(tmp_path)
+
+
+def _with_sides(*sides: str | None) -> list[Membership]:
+    return [
+        Membership(f"r{n}", f"scene{n}", (f"{n}",), side)  # type: ignore[arg-type]
+        for n, side in enumerate(sides)
+    ]
+
+
+def test_a_data_sets_own_split_is_kept_and_what_it_shares_is_said():
+    members = _with_sides("train", "val", "test")
+    decided = decide_split(members, "auto", SplitSettings())
+    assert (decided.name, decided.proved, decided.note) == ("official", "both", "")
+    assert decided.sides == {"r0": "train", "r1": "val", "r2": "test"}
+    shared = [*members, Membership("r3", "scene9", ("0",), "test")]
+    decided = decide_split(shared, "official", SplitSettings())
+    assert decided.proved == "scene"
+    assert "People are on two sides" in decided.note
+    both = [*shared, Membership("r4", "scene1", ("2",), "train")]
+    decided = decide_split(both, "official", SplitSettings())
+    assert decided.proved is None
+    assert "Scenes and people" in decided.note
+    with pytest.raises(DataInvalid, match="on no side of an official split"):
+        decide_split(_with_sides("train", None), "official", SplitSettings())

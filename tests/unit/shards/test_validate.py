@@ -146,7 +146,7 @@ def _virtual(file):
     [
         (
             _version,
-            r"shard of another schema version[\s\S]*expected: 2[\s\S]*found: 1[\s\S]*migrate-shards",
+            r"shard of another schema version[\s\S]*expected: 3[\s\S]*found: 1[\s\S]*migrate-shards",
         ),
         (_name, "not a training shard"),
         (_lost_column, "betas is missing or lies outside the shard"),

@@ -1,0 +1,1 @@
+"""Training the motion prior on AMASS, by HuMoR's own schedule too, and measuring it on held-out motions."""
