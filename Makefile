@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation report plan status server worker deploy schedule-check close-zombies synthesise doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors report plan status server worker deploy schedule-check close-zombies synthesise doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ evaluate: setup ## measure the trained networks on held-out shards and print the
 
 report: setup ## one page about a finished run: make report SET="run=outputs/pseudo-gt/first-run"
 	$(RUN) report $(OPTIONS)
+
+marker-errors: setup ## fits of a run on PROX quantitative against marker capture: make marker-errors SET="run=..."
+	$(RUN) marker-errors $(OPTIONS)
 
 ablation: setup ## train and measure contact categories, quality weights, fits against true bodies
 	$(RUN) ablation $(OPTIONS)

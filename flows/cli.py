@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, text in (
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
+        ("marker-errors", _marker_errors, "fits of a run on PROX quantitative against marker capture"),
         ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
         ("plan", _plan, "say what pseudo-gt would run, why, and what it will take"),
         ("status", _status, "how far a run is: stages done, last events, failures"),
@@ -109,6 +110,15 @@ def _shards(options: argparse.Namespace) -> int:
 
     settings = load_settings(ShardsSettings, options.config, options.overrides)
     return EXIT_OK if run_shards(settings) else EXIT_FAILED
+
+
+def _marker_errors(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.marker_report import MarkerErrorSettings, measure_marker_errors
+
+    settings = load_settings(MarkerErrorSettings, options.config, options.overrides)
+    sys.stdout.write(measure_marker_errors(settings))
+    return EXIT_OK
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -157,7 +157,7 @@ class _Run:
 
     def close_epoch(self, losses: dict[str, float]) -> None:
         self.epoch += 1
-        self.history.append({"epoch": self.epoch, **losses})
+        self.history.append({"epoch": float(self.epoch), **losses})
         # Before, the network is measured on its own predictions but learns from true states.
         judged = self.epoch > self.settings.own_epochs and "validation" in losses
         if judged and losses["validation"] < self.best_loss:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from flows.cli import run
+from pipelines.artifacts import write_text
 from pipelines.bodies.files import BodyFiles
-from pipelines.errors import DataInvalid
-from pipelines.marker_truth import compare_with_markers, track_errors
+from pipelines.config import load_settings, settings_yaml
+from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
+from pipelines.fitting.result import write_fit
+from pipelines.marker_report import MarkerErrorSettings, measure_marker_errors, pool_errors
+from pipelines.marker_truth import MarkerErrors, compare_with_markers, track_errors
 from pipelines.other_datasets.prox_quantitative import ProxQuantitative
+from pipelines.pseudo_gt.data import data_source, recording_inputs
+from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.records import BodyTrack
 
 
@@ -74,3 +83,74 @@ def test_no_frame_gives_no_number() -> None:
     errors = track_errors(one, one, np.zeros(1, dtype=bool))
     assert np.isnan(errors.pje_mm)
     assert errors.frames == 0
+
+
+def errors_of(mm: float, frames: int, **left_out: int) -> MarkerErrors:
+    return MarkerErrors(mm, mm, mm, mm, mm, frames, left_out)
+
+
+def test_recordings_are_pooled_by_frames() -> None:
+    pooled = pool_errors(
+        [
+            {"a": errors_of(10.0, 1, no_person=1), "b": errors_of(20.0, 1)},
+            {"a": errors_of(40.0, 3, no_person=2), "b": errors_of(float("nan"), 0, fit_missing=3)},
+        ]
+    )
+    assert pooled["a"] == errors_of(32.5, 4, no_person=3)
+    assert pooled["b"].v2v_mm == 20.0
+    assert pooled["b"].left_out == {"fit_missing": 3}
+
+
+def quantitative_run(root: Path, out: Path) -> Path:
+    """A run's folder with its settings, fitted by nobody."""
+    given = [f"prox.root={root}", "prox.split=quantitative", "prox.frame_rate_hz=5", f"out_dir={out}"]
+    settings = load_settings(PseudoGtSettings, None, given)
+    write_text(settings.run_dir / "settings.yaml", settings_yaml(settings))
+    return settings.run_dir
+
+
+def test_the_verb_measures_every_row_on_common_frames(
+    quantitative: Any, files: BodyFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows made from the truth itself: moved by 50 mm, and with a frame missing."""
+    run_dir = quantitative_run(quantitative.root, tmp_path)
+    folder = run_dir / "recordings/vicon_03301_01/fits"
+    truth = ProxQuantitative(quantitative.root, files).truth("vicon_03301_01")
+    moved = truth.parameters.transl + np.array([0.03, 0, 0.04], np.float32)
+    shifted = replace(truth, method="moved", parameters=replace(truth.parameters, transl=moved))
+    lacking = replace(truth, method="lacking", status=("no_person", *truth.status[1:]))
+    for row in ("prox_style", "vposer_t", "humor", "prox_humor", "refined"):
+        write_fit(folder / f"{row}.npz", lacking if row == "humor" else shifted)
+    assert run(["marker-errors", f"run={run_dir}"]) == 0
+    told = capsys.readouterr().out
+    assert "| *PROX, published* | *167.08* | *166.51* | *71.97* | *61.14* |" in told
+    assert "nothing in common" in told
+    rows = json.loads((run_dir / "marker_errors.json").read_text())["rows"]
+    # Of nine frames two have no marker body and one is missing in one row.
+    assert {row["frames"] for row in rows.values()} == {6}
+    assert rows["refined"]["global_v2v_mm"] == pytest.approx(50.0, rel=1e-3)
+    assert rows["refined"]["v2v_mm"] == pytest.approx(0.0, abs=0.01)
+    assert rows["humor"]["global_v2v_mm"] == pytest.approx(0.0, abs=1e-3)
+    assert rows["humor"]["left_out"]["no_person"] == 1
+
+
+def test_runs_without_fits_or_markers_are_refused(quantitative: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataMissing, match="no finished pseudo-gt run"):
+        measure_marker_errors(MarkerErrorSettings(run=tmp_path))
+    empty = quantitative_run(quantitative.root, tmp_path)
+    with pytest.raises(DataMissing, match="no recording of the run is fitted"):
+        measure_marker_errors(MarkerErrorSettings(run=empty))
+    embedded = load_settings(PseudoGtSettings, None, ["preset=tiny", f"out_dir={tmp_path}"])
+    write_text(embedded.run_dir / "settings.yaml", settings_yaml(embedded))
+    with pytest.raises(SettingsInvalid, match=r"no marker capture[\s\S]*embedded data[\s\S]*truth="):
+        measure_marker_errors(MarkerErrorSettings(run=embedded.run_dir))
+
+
+def test_a_changed_file_of_the_quantitative_half_is_noticed(quantitative: Any, files: BodyFiles) -> None:
+    """Whichever of the two folders the root is."""
+    for root in (quantitative.root, quantitative.root / "quantitative"):
+        given = [f"prox.root={root}", "prox.split=quantitative"]
+        settings = load_settings(PseudoGtSettings, None, given)
+        hashes = recording_inputs(settings, data_source(settings), "vicon_03301_01", "male")
+        told = [hashes[name] for name in ("recording", "keypoints", "calibration", "scene")]
+        assert len(set(told)) == 4  # of an empty list they would all be equal
