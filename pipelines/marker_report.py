@@ -27,7 +27,7 @@ from pipelines.other_datasets.prox_quantitative import ProxQuantitative
 from pipelines.pseudo_gt.data import body_files, data_source, list_recordings
 from pipelines.pseudo_gt.fit import RecordingJob, baseline_name
 from pipelines.pseudo_gt.settings import PseudoGtSettings
-from pipelines.records import FittedSequence
+from pipelines.records import FRAME_OK, FittedSequence, FrameStatus
 
 COLUMNS: Final = {
     "pje_mm": "PJE",
@@ -111,7 +111,9 @@ def recording_errors(
 ) -> dict[str, MarkerErrors]:
     """Errors of each row on the frames that all rows have."""
     statuses = zip(*(fitted.status for fitted in fits.values()), strict=True)
-    common = tuple(next((reason for reason in reasons if reason), "") for reasons in statuses)
+    common: tuple[FrameStatus, ...] = tuple(
+        next((reason for reason in reasons if reason), FRAME_OK) for reasons in statuses
+    )
     return {
         row: compare_with_markers(replace(fitted, status=common), truth, files)
         for row, fitted in fits.items()

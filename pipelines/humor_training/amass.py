@@ -78,7 +78,7 @@ def train_on_amass(
 
 
 def _held_out(data: AmassDataset, files: BodyFiles) -> dict[str, TrainingMotions]:
-    found = {}
+    found: dict[str, TrainingMotions] = {}
     for split in _HELD_OUT:
         try:
             found[split] = prepare_motions(data.clips(split).clips, files)
