@@ -43,7 +43,7 @@ from sahmr.evaluation.pictures import save_pictures
 from sahmr.evaluation.report import markdown
 from sahmr.evaluation.rows import FittedRow, Row, TrueRow
 from sahmr.evaluation.sample_errors import RowErrors, SampleIds, write_sample_errors
-from sahmr.evaluation.scene_distance import SceneGrids, generated_grids, prox_grids, prox_root_of
+from sahmr.evaluation.scene_distance import SceneGrids, generated_grids, grids_of_run, prox_grids
 from sahmr.evaluation.settings import EvaluationSettings
 from sahmr.evaluation.support_samples import SupportSamples, open_support, support_grids
 from sahmr.evaluation.table import Evaluation, RowDescription, evaluation_table
@@ -212,7 +212,7 @@ def scene_grids(
         root = settings.prox_root
         if kind == "dataset":
             return prox_grids(_own_grids(root), "quantitative"), ()
-        return prox_grids(prox_root_of(shards, settings.runs) if root is None else root), ()
+        return prox_grids(root) if root is not None else grids_of_run(shards, settings.runs), ()
     except DataMissing as error:
         if settings.grids != "auto":
             raise
@@ -279,12 +279,9 @@ def _pool(
     stored = samples.collection
     kind, chosen = stored.kinds[0], set(ids.sample_id)
     provenance = {
-        "data_set": stored.name if isinstance(stored, SupportSamples) else "shards",
         "protocol": "SA-HMR, one image at a time, scan's frame",
         "reference": _REFERENCES[kind],
-        "reference_hash": stored.reference_hash(chosen)
-        if isinstance(stored, SupportSamples)
-        else _reference_hash(samples, chosen),
+        "reference_hash": _reference_hash(samples, chosen),
         "bodies": "stand-in bodies" if files.is_standin else "licensed bodies",
         "topology": "SMPL+H, 6890 vertices",
         "joint_set": "14 of Human3.6M, regressed from the mesh",
@@ -292,6 +289,8 @@ def _pool(
         "body_contact": f"nearer than {settings.contact.radius_m} m, without "
         + (", ".join(settings.contact.left_out) or "exception"),
     }
+    if isinstance(stored, SupportSamples):
+        provenance |= {"data_set": stored.name, "reference_hash": stored.reference_hash(chosen)}
     synthetic = kind == "truth" or files.is_standin
     table = evaluation_table(
         ids, errors, provenance, "synthetic" if synthetic else "real", settings.intervals

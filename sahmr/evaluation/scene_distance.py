@@ -74,8 +74,8 @@ def prox_grids(prox_root: Path, half: PROX_HALF = "qualitative") -> SceneGrids:
     return SceneGrids("grids of the PROX tree", read)
 
 
-def prox_root_of(shards: Path, runs: Path) -> Path:
-    """The PROX tree of the pseudo-gt run that shards of fits were made from.
+def grids_of_run(shards: Path, runs: Path) -> SceneGrids:
+    """Grids of the PROX tree of the pseudo-gt run that shards of fits were made from.
 
     Args:
         shards: their folder; its `settings.yaml` names the run.
@@ -99,7 +99,8 @@ def prox_root_of(shards: Path, runs: Path) -> Path:
             where=run,
             fix="give runs=<folder of the run's folder>, or prox_root=<PROX tree>",
         )
-    return FitSource.open(settings.model_copy(update={"run": run})).data.prox_root
+    source = FitSource.open(settings.model_copy(update={"run": run}))
+    return prox_grids(source.data.prox_root, source.run.prox.split)
 
 
 def generated_grids(shards: Path, size: int = 256) -> SceneGrids:
