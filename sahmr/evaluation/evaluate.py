@@ -281,7 +281,9 @@ def _pool(
     provenance = {
         "protocol": "SA-HMR, one image at a time, scan's frame",
         "reference": _REFERENCES[kind],
-        "reference_hash": _reference_hash(samples, chosen),
+        "reference_hash": stored.reference_hash(chosen)
+        if isinstance(stored, SupportSamples)
+        else _reference_hash(samples, chosen),
         "bodies": "stand-in bodies" if files.is_standin else "licensed bodies",
         "topology": "SMPL+H, 6890 vertices",
         "joint_set": "14 of Human3.6M, regressed from the mesh",
@@ -290,7 +292,7 @@ def _pool(
         + (", ".join(settings.contact.left_out) or "exception"),
     }
     if isinstance(stored, SupportSamples):
-        provenance |= {"data_set": stored.name, "reference_hash": stored.reference_hash(chosen)}
+        provenance["data_set"] = stored.name
     synthetic = kind == "truth" or files.is_standin
     table = evaluation_table(
         ids, errors, provenance, "synthetic" if synthetic else "real", settings.intervals
