@@ -1,7 +1,7 @@
 """The verb `marker-errors`: every fit of a run against marker capture, or against a data set's own bodies.
 
-    make pseudo-gt SET="prox.root=/data/prox prox.split=quantitative prox.frame_rate_hz=5"
-    make marker-errors SET="run=outputs/pseudo-gt/prox"
+    make pseudo-gt SET="prox.root=/data/prox/quantitative prox.split=quantitative prox.frame_rate_hz=5"
+    make marker-errors SET="run=outputs/pseudo-gt/quantitative"
 
 On PROX quantitative the truth is read from its tree; else it is a file (`egobody_capture` writes one).
 Writes `marker_errors.json` and `marker_errors.md` into the run.

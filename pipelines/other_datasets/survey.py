@@ -35,7 +35,7 @@ SAMPLED: Final = 4
 USES: Final[dict[TreeKind | None, tuple[str, ...]]] = {
     "PROX qualitative": ("make pseudo-gt prox.root=<folder>",),
     "PROX quantitative": (
-        "make pseudo-gt prox.root=<folder> prox.split=quantitative prox.frame_rate_hz=5",
+        "make pseudo-gt prox.root=<folder>/quantitative prox.split=quantitative prox.frame_rate_hz=5",
         "make marker-errors run=<the run's folder>",
         "make shards source=prox_quantitative data.prox_quantitative.root=<folder>",
     ),

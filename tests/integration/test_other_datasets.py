@@ -99,7 +99,7 @@ def test_prox_quantitative_to_fits_marker_errors_shards_and_evaluation(
 ) -> None:
     root = tmp_path / "PROX"
     write_quantitative_tree(root, tmp_path / "truth", files)
-    given = [f"prox.root={root}", "prox.split=quantitative", "prox.frame_rate_hz=5"]
+    given = [f"prox.root={root / 'quantitative'}", "prox.split=quantitative", "prox.frame_rate_hz=5"]
     settings = load_settings(PseudoGtSettings, None, [*given, f"out_dir={tmp_path / 'runs'}"])
     data = data_source(settings)
     (recording,) = list_recordings(settings, data)
