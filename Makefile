@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors report plan status server worker deploy schedule-check close-zombies synthesise doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors report plan status server worker deploy schedule-check close-zombies synthesise init capture-example doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,12 @@ close-zombies: setup ## close runs on the server whose process is gone (deploy a
 
 synthesise: setup ## only write the synthetic PROX tree
 	$(RUN) synthesise $(OPTIONS)
+
+init: setup ## one's own capture -> a tree to fit, and a page that says what is wrong: make init CONFIG=my/capture.yaml
+	$(RUN) init $(OPTIONS)
+
+capture-example: setup ## write a small capture to try init on: make capture-example SET="kind=azure"
+	$(RUN) capture-example $(OPTIONS)
 
 doctor: setup ## say what is present, missing or broken, and where to get each licensed file
 	$(RUN) doctor $(OPTIONS)

@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", _plan, "say what pseudo-gt would run, why, and what it will take"),
         ("status", _status, "how far a run is: stages done, last events, failures"),
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
+        ("init", _init, "check one's own capture and write it as a tree; a page says what is wrong"),
+        ("capture-example", _capture_example, "write a small capture of one's own, to try init on"),
         ("doctor", _doctor, "say what is present, missing or broken"),
         ("train-priors", _train_priors, "train the shipped priors again"),
         ("calibrate-quality", _calibrate_quality, "make the shipped error model of the scores again"),
@@ -156,6 +158,29 @@ def _synthesise(options: argparse.Namespace) -> int:
     for recording in list_recordings(settings, data):
         prepare_recording(settings, data, recording, progress=sys.stderr.isatty())
     sys.stdout.write(f"{data.prox_root}\n")
+    return EXIT_OK
+
+
+def _init(options: argparse.Namespace) -> int:
+    from pipelines.capture.produce import init_capture
+    from pipelines.capture.settings import CaptureSettings
+    from pipelines.config import load_settings
+
+    # Paths in a capture's own file start where that file lies.
+    start = [f"folder={options.config.parent}"] if options.config is not None else []
+    settings = load_settings(CaptureSettings, options.config, [*start, *options.overrides])
+    report = init_capture(settings, progress=sys.stderr.isatty())
+    sys.stdout.write(report.to_text())
+    return EXIT_OK if report.ok else EXIT_FAILED
+
+
+def _capture_example(options: argparse.Namespace) -> int:
+    from pipelines.bodies.files import resolve_body_files
+    from pipelines.config import load_settings
+    from pipelines.other_trees.capture import CaptureExampleSettings, write_capture_example
+
+    settings = load_settings(CaptureExampleSettings, options.config, options.overrides)
+    sys.stdout.write(f"{write_capture_example(settings, resolve_body_files(None))}\n")
     return EXIT_OK
 
 
