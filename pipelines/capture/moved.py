@@ -22,6 +22,8 @@ from pipelines.geometry.cameras import RigCamera
 from pipelines.geometry.transforms import invert, transform_points
 
 _FLOOR_M = 0.03
+_NEIGHBOUR = 1.5
+"""Centres of neighbouring faces lie at most so many roots of a face's area apart."""
 _PERSON_BORDER_PX = 5
 _STEADY_QUANTILE = 0.3
 
@@ -93,6 +95,8 @@ def find_moved(
         settings: thresholds.
     """
     centers = scan.face_centers
+    spacing_m = _NEIGHBOUR * float(np.sqrt(np.median(scan.face_areas)))
+    settings = settings.model_copy(update={"reach_m": max(settings.reach_m, spacing_m)})
     through = _seen_through(centers, camera, T_world_from_depth, empty, settings)
     on_floor = np.abs(centers @ floor_world[:3] - floor_world[3]) < _FLOOR_M
     measured = _measured_points(camera, T_world_from_depth, empty)

@@ -12,7 +12,7 @@ from pipelines.artifacts import write_bytes
 from pipelines.capture.agreement import Background, static_background, view_scan
 from pipelines.capture.floor import find_floor
 from pipelines.capture.footage import write_frames
-from pipelines.capture.frames import list_captured
+from pipelines.capture.frames import CapturedFrame, list_captured
 from pipelines.capture.leaks import check_leaks
 from pipelines.capture.moved import empty_depth, find_moved
 from pipelines.capture.report import InitReport, Notebook, write_report
@@ -57,18 +57,18 @@ def init_capture(settings: CaptureSettings, progress: bool = False) -> InitRepor
     notebook = Notebook()
     describe(notebook, settings, frames, rig)
     scan = read_scan(settings.path(settings.scan), settings.scan_unit_m)
-    scan, dust = without_dust(scan, settings.min_part_m2)
     background = static_background(rig, frames, settings.check, progress)
     title = f"Capture {settings.recording}"
     if not agrees(notebook, settings, scan, rig, background, frames):
         return write_report(notebook, settings.out, title, None)
+    scan, dust = without_dust(scan, settings.min_part_m2)
     stage = _set_stage(notebook, scan, rig, background, dust)
     check_edges(notebook, stage, frames)
     layout = tree_layout(settings.out)
     write_common(layout, stage.rig, settings)
     write_floor(layout, settings.scene, stage.floor, stage.rig)
     seen = write_frames(notebook, layout, settings, stage, frames, progress)
-    kept = _without_moved(notebook, settings, stage, seen)
+    kept = _without_moved(notebook, settings, stage, seen, frames[0])
     logger.info("building a distance grid of %d nodes along each axis", settings.sdf_size)
     floor_plane = stage.floor.plane_world if settings.fill_floor else None
     grid = build_grid(kept, settings.sdf_size, settings.sdf_margin_m, floor_plane)
@@ -102,9 +102,10 @@ def _without_moved(
     settings: CaptureSettings,
     stage: CaptureStage,
     seen: Sequence[tuple[Float32[np.ndarray, "rows columns"], Bool[np.ndarray, "rows columns"]]],
+    first: CapturedFrame,
 ) -> Scan:
     """The scan without what has moved, if so asked."""
-    if settings.moved == "off":
+    if settings.moved == "ignore":
         return stage.scan
     moved = find_moved(
         stage.scan,
@@ -115,7 +116,7 @@ def _without_moved(
         stage.floor.plane_world,
         settings.moved_parts,
     )
-    say_moved(notebook, settings, stage, moved)
+    say_moved(notebook, settings, stage, moved, first)
     path = settings.out / "qualitative" / "moved" / f"{settings.scene}_faces.npy"
     write_bytes(path, npy_bytes(moved.faces))
     if settings.moved == "report" or not moved.faces.any():

@@ -53,7 +53,9 @@ def signed_distance(
     values = np.where(solid, -np.abs(signed), np.abs(signed))
     if floor_world is None:
         return values
-    return np.minimum(values, points_world @ floor_world[:3] - floor_world[3])
+    height = points_world @ floor_world[:3] - floor_world[3]
+    # The closed floor is a surface too: nothing lies farther from the free space than from it.
+    return np.where(height < 0, -np.minimum(np.abs(values), -height), np.minimum(values, height))
 
 
 def build_grid(

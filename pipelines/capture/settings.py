@@ -107,7 +107,7 @@ class CaptureSettings(Settings):
     """Close holes of the floor with its plane."""
     min_part_m2: float = Field(0.005, ge=0)
     """Loose parts of the scan smaller than this are dust."""
-    moved: Literal["remove", "report", "off"] = "remove"
+    moved: Literal["remove", "report", "ignore"] = "remove"
     """Parts of the scan that stand elsewhere in the footage: take them out of the scene that fits see,
     only report them, or do not look."""
     body_models: Path | None = None

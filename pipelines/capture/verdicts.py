@@ -175,7 +175,11 @@ def check_edges(notebook: Notebook, stage: CaptureStage, frames: Sequence[Captur
 
 
 def say_moved(
-    notebook: Notebook, settings: CaptureSettings, stage: CaptureStage, moved: MovedParts
+    notebook: Notebook,
+    settings: CaptureSettings,
+    stage: CaptureStage,
+    moved: MovedParts,
+    frame: CapturedFrame,
 ) -> None:
     """What of the scan is not there in the footage."""
     notebook.numbers["moved parts"] = (
@@ -190,14 +194,9 @@ def say_moved(
         notebook.say(
             "warning", f"{moved.area_m2:.2f} m2 of the scan are not there in the footage; {done}"
         )
-        normals_free = pictures.draw_faces(
-            np.full((*stage.depth_view.face.shape, 3), 90, np.uint8), stage.depth_view.face, moved.faces
-        )
-        notebook.draw(
-            "moved",
-            "Scan that is not there in the footage (pink), seen by the depth camera.",
-            png_bytes(normals_free),
-        )
+        picture = pictures.draw_faces(stage.rig.color_image(frame), stage.color_view.face, moved.faces)
+        text = "Scan that is not there in the footage (pink), over the first colour image."
+        notebook.draw("moved", text, png_bytes(picture))
     if moved.appeared_m2 > settings.moved_parts.min_area_m2 * _ERROR_FACTOR:
         notebook.say(
             "warning",
