@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from flows.cli import EXIT_FAILED, EXIT_USAGE, run
 from pipelines.bodies.files import resolve_body_files
 from pipelines.capture.produce import init_capture
 from pipelines.capture.report import InitReport
@@ -179,3 +180,14 @@ def test_eight_bit_depth_is_refused(spoiled: Spoil) -> None:
 def test_aligned_depth_of_another_size_is_refused(small_capture: Any) -> None:
     with pytest.raises(DataInvalid, match="aligned depth has another size"):
         init_capture(small_capture.settings("depth_aligned=true"))
+
+
+def test_the_verb_finds_files_beside_their_description(
+    small_capture: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yaml = str(small_capture.root / "capture.yaml")
+    common = [f"out={tmp_path / 'tree'}", "sdf_size=32", "moved=ignore"]
+    assert run(["init", "--config", yaml, *common, "camera_axes=opengl"]) == EXIT_FAILED
+    assert "what to do: camera_axes=opencv" in capsys.readouterr().out
+    assert run(["init", "color=x"]) == EXIT_USAGE
+    assert "camera_pose: Field required" in capsys.readouterr().err

@@ -1,0 +1,59 @@
+"""Whose masks they are, and what stands before the room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.capture.people import empty_room, stands_before
+from pipelines.capture.produce import init_capture
+from pipelines.datasets.layout import ProxLayout
+
+
+def test_a_person_stands_before_the_room_and_a_speck_does_not() -> None:
+    room = np.full((100, 100), 3.0)
+    depth = room.copy()
+    depth[20:60, 40:60] = 2.0
+    depth[80, 80] = 1.0
+    depth[:, 45] = 0
+    found = stands_before(depth, empty_room(room, room))
+    assert found[30, 50]
+    assert not found[80, 80]
+    assert not found[:, 45].any()
+    assert found.sum() == 40 * 19
+
+
+def test_what_was_moved_is_not_in_the_way() -> None:
+    scan = np.full((100, 100), 2.0)  # a cupboard when it was scanned
+    background = np.full((100, 100), 3.0)  # gone since
+    depth = background.copy()
+    depth[20:60, 40:60] = 2.3
+    assert stands_before(depth, empty_room(scan, background)).sum() == 40 * 20
+
+
+@pytest.mark.parametrize("person", [255, 0])
+def test_masks_of_either_colour_are_understood(
+    small_capture: Any, spoiled: Callable[..., Any], person: int
+) -> None:
+    capture = spoiled()
+    (capture.root / "masks").mkdir()
+    T = small_capture.T_world_from_camera
+    for frame in range(8):
+        center = np.linalg.inv(T) @ [-0.9 + 0.25 * frame, 0.2, 0.85, 1]
+        u, v = 120 * center[:2] / center[2] + [79.5, 59.5]
+        mask = np.full((120, 160), 255 - person, np.uint8)
+        cv2.rectangle(mask, (int(u) - 10, int(v) - 40), (int(u) + 10, int(v) + 40), person, -1)
+        cv2.imwrite(str(capture.root / "masks" / f"{frame:03d}.png"), mask)
+    settings = capture.settings("masks=masks", "moved=ignore")
+    report = init_capture(settings)
+    assert report.ok, report.to_text()
+    assert f"person is {'white' if person else 'black'}" in report.numbers["masks"]
+    layout = ProxLayout(settings.out / "qualitative")
+    folder = layout.folder("Room_00001_01", "mask_color")
+    stored = cv2.imread(str(sorted(folder.iterdir())[3]), cv2.IMREAD_GRAYSCALE)
+    assert stored is not None
+    assert 0.02 < (stored == 0).mean() < 0.2  # PROX's person is black
