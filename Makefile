@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors report plan status server worker deploy schedule-check close-zombies synthesise init capture-example doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors report all demo plan status server worker deploy schedule-check close-zombies synthesise init capture-example doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,11 +52,17 @@ marker-errors: setup ## fits of a run on PROX quantitative against marker captur
 ablation: setup ## train and measure contact categories, quality weights, fits against true bodies
 	$(RUN) ablation $(OPTIONS)
 
-plan: setup ## what pseudo-gt would run with these settings, why, and what it will take
-	$(RUN) plan $(OPTIONS)
+all: setup ## pseudo-gt, shards, train, evaluate, report, one after another
+	$(RUN) all $(OPTIONS)
 
-status: setup ## how far a run is: stages done, last events, failures
-	$(RUN) status $(OPTIONS)
+demo: setup ## the same, small, on the embedded data, in a quarter of an hour; ends with the report's path
+	$(RUN) demo $(OPTIONS)
+
+plan: setup ## what a command would run, why, and what it takes: make plan OF=all (default pseudo-gt)
+	$(RUN) plan $(OF) $(OPTIONS)
+
+status: setup ## how far a run is, and what failed: make status OF=train, or OF=<folder of a run>
+	$(RUN) status $(OF) $(OPTIONS)
 
 server: setup ## run a Prefect server: pages, schedules, history (http://127.0.0.1:4200)
 	$(RUN) server $(DAILY)

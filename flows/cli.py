@@ -51,8 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
         ("marker-errors", _marker_errors, "fits of a run on PROX quantitative against marker capture"),
         ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
-        ("plan", _plan, "say what pseudo-gt would run, why, and what it will take"),
-        ("status", _status, "how far a run is: stages done, last events, failures"),
+        ("all", _all, "pseudo-gt, shards, train, evaluate, report, one after another"),
+        ("demo", _demo, "the same, small, on the embedded data; ends with the report's path"),
+        ("plan", _plan, "what a command would run, why, and what it takes: plan [command] key=value"),
+        ("status", _status, "how far a run is: status [command] key=value, or status <folder>"),
         ("synthesise", _synthesise, "only write the synthetic PROX tree"),
         ("init", _init, "check one's own capture and write it as a tree; a page says what is wrong"),
         ("capture-example", _capture_example, "write a small capture of one's own, to try init on"),
@@ -74,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         ("deploy", _deploy, "put flows and their schedules on the server"),
         ("schedule-check", _schedule_check, "prove that scheduled runs exist and are executed"),
         ("close-zombies", _close_zombies, "close runs on the server whose process is gone"),
-        ("settings", _settings, "print the resolved settings as YAML"),
+        ("settings", _settings, "print settings as YAML: settings [command] key=value; alone: of all"),
     ):
         verb = verbs.add_parser(name, help=text, description=text)
         verb.add_argument("--config", type=Path, help="YAML that overrides the defaults")
@@ -132,20 +134,39 @@ def _report(options: argparse.Namespace) -> int:
     return EXIT_OK if run_report(settings) else EXIT_FAILED
 
 
-def _plan(options: argparse.Namespace) -> int:
-    from pipelines.progress.plan import plan_run
-    from pipelines.progress.plan_text import print_plan
+def _all(options: argparse.Namespace) -> int:
+    from flows.all_stages import AllSettings, run_all
+    from pipelines.config import load_settings
 
-    print_plan(plan_run(_load(options)))
+    settings = load_settings(AllSettings, options.config, options.overrides)
+    return EXIT_OK if run_all(settings) else EXIT_FAILED
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from flows.all_stages import run_all
+    from flows.commands import demo_settings
+
+    return EXIT_OK if run_all(demo_settings(options.config, options.overrides)) else EXIT_FAILED
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from flows.commands import command_and_settings
+    from pipelines.progress.plan_text import print_plan, print_sum
+
+    command, settings = command_and_settings(options.overrides, options.config)
+    plans = command.plan(settings)
+    for name, plan in plans.items():
+        print_plan(plan, title=name)
+    if len(plans) > 1:
+        print_sum(list(plans.values()))
     return EXIT_OK
 
 
 def _status(options: argparse.Namespace) -> int:
-    from pipelines.progress.status import expected_recordings, run_status
+    from flows.commands import status_of
     from pipelines.progress.status_text import print_status
 
-    settings = _load(options)
-    status = run_status(settings.run_dir, expected_recordings(settings))
+    status = status_of(options.overrides, options.config)
     print_status(status)
     return EXIT_FAILED if status.failed else EXIT_OK
 
@@ -285,9 +306,17 @@ def _survey(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> int:
+    from flows.commands import COMMANDS, command_and_settings
     from pipelines.config import settings_yaml
 
-    sys.stdout.write(settings_yaml(_load(options)))
+    if options.overrides or options.config is not None:
+        _, settings = command_and_settings(options.overrides, options.config)
+        sys.stdout.write(settings_yaml(settings))
+        return EXIT_OK
+    for name in COMMANDS:
+        if name != "all":
+            _, settings = command_and_settings([name], None)
+            sys.stdout.write(f"# python -m flows settings {name}\n---\n{settings_yaml(settings)}\n")
     return EXIT_OK
 
 

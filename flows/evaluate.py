@@ -25,17 +25,17 @@ evaluate_rows = task(name="evaluate", cache_policy=NO_CACHE)(evaluate)
 @flow(name="evaluate")
 def evaluation(settings: EvaluationSettings) -> Evaluation:
     """Measure every trained network on the held-out side of the shards."""
-    result = evaluate_rows(settings)
-    publish("evaluation", settings.folder / REPORT, settings.folder / CHART)
-    return result
+    with watched(settings.folder, "run"):
+        result = evaluate_rows(settings)
+        publish("evaluation", settings.folder / REPORT, settings.folder / CHART)
+        return result
 
 
 def run_evaluation(settings: EvaluationSettings) -> bool:
     """Measure, print the table, say where everything lies."""
     require_inputs(settings)  # so that this is told before a Prefect server is started
     require_writable(settings.folder)
-    with watched(settings.folder, "run"):
-        result = evaluation(settings)
+    result = evaluation(settings)
     sys.stdout.write(console_text(result))
     _log.info("results: %s", settings.folder)
     return True

@@ -45,6 +45,11 @@ def pseudo_gt(settings: PseudoGtSettings) -> list[str]:
     Raises:
         FittingFailed: recordings failed; raised when all others are finished, naming each.
     """
+    with watched(settings.run_dir, "run"):
+        return _fit_all(settings)
+
+
+def _fit_all(settings: PseudoGtSettings) -> list[str]:
     data = data_source(settings)
     recordings = list_recordings(settings, data)
     with tasks_on(settings.runner):
@@ -70,8 +75,7 @@ def run_pseudo_gt(settings: PseudoGtSettings) -> bool:
     table_path.unlink(missing_ok=True)  # so that what is printed was made by this run
     failure = None
     try:
-        with watched(settings.run_dir, "run"):
-            run_flow(pseudo_gt, settings)
+        run_flow(pseudo_gt, settings)
     except FittingFailed as error:
         failure = error
     if table_path.is_file():

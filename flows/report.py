@@ -39,6 +39,11 @@ def report(settings: ReportSettings) -> Path:
     Raises:
         ProductionFailed: recordings failed; raised when the page over the others is written.
     """
+    with watched(settings.folder, "run"):
+        return _report_all(settings)
+
+
+def _report_all(settings: ReportSettings) -> Path:
     recordings = FinishedRun.open(settings.run, settings.recordings).recordings
     with tasks_on(settings.runner):
         failures = collect(
@@ -67,8 +72,7 @@ def run_report(settings: ReportSettings) -> bool:
     FinishedRun.open(settings.run, settings.recordings)  # told before a Prefect server is started
     require_writable(settings.folder)
     try:
-        with watched(settings.folder, "run"):
-            page = run_flow(report, settings)
+        page = run_flow(report, settings)
     except ProductionFailed as error:
         _log.error("%s", error)
         return False

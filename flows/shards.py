@@ -49,6 +49,11 @@ def shards(settings: ShardsSettings) -> Path:
     Raises:
         ProductionFailed: shards failed; raised when all others are finished, naming each.
     """
+    with watched(settings.folder, "run"):
+        return _write_all(settings)
+
+
+def _write_all(settings: ShardsSettings) -> Path:
     production = plan_production(settings)
     with tasks_on(settings.runner):
         # A recording without scores fails below, in the shards it is in.
@@ -78,8 +83,7 @@ def run_shards(settings: ShardsSettings) -> bool:
     plan_production(settings)  # so that this is told before a Prefect server is started
     require_writable(settings.folder)
     try:
-        with watched(settings.folder, "run"):
-            folder = run_flow(shards, settings)
+        folder = run_flow(shards, settings)
     except ProductionFailed as error:
         _log.error("%s", error)
         return False

@@ -44,6 +44,11 @@ def train(settings: TrainingSettings) -> Path:
     Raises:
         FittingFailed: trainings failed; raised when those that do not need them are finished, naming each.
     """
+    with watched(settings.run_dir, "run"):
+        return _train_all(settings)
+
+
+def _train_all(settings: TrainingSettings) -> Path:
     futures: dict[StageName, PrefectFuture[Path]] = {}
     with tasks_on(settings.runner):
         for stage in stages_to_train(settings):
@@ -78,8 +83,7 @@ def run_training(settings: TrainingSettings) -> bool:
     else:
         require_writable(settings.run_dir)
         try:
-            with watched(settings.run_dir, "run"):
-                run_flow(train, settings)
+            run_flow(train, settings)
         except FittingFailed as error:
             _log.error("%s", error)
             return False

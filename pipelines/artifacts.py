@@ -29,8 +29,9 @@ MARKER_SUFFIX = ".done.json"
 _PROBE = ".may-be-written"
 _PROBE_BYTES = 4096
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
-_HOST = sha256(platform.node().encode()).hexdigest()[:8]
-_TEMPORARY = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
+HOST = sha256(platform.node().encode()).hexdigest()[:8]
+"""This machine, without its name."""
+_TEMPORARY = re.compile(rf"\..+\.{HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputFailed: the disk is full, the folder is gone or may not be written to; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
     with told_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent.resolve(), os.getpid())
@@ -257,11 +258,12 @@ def _sweep(folder: Path, pid: int) -> None:
     """Remove what writers of this machine that were killed have left in a folder."""
     for entry in os.scandir(folder):
         found = _TEMPORARY.fullmatch(entry.name)
-        if found and int(found[1]) != pid and not _is_running(int(found[1])):
+        if found and int(found[1]) != pid and not is_running(int(found[1])):
             Path(entry.path).unlink(missing_ok=True)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

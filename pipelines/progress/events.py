@@ -17,7 +17,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final
 
-from pipelines.artifacts import MARKER_SUFFIX
+from pipelines.artifacts import HOST, MARKER_SUFFIX
 from pipelines.errors import OutputFailed
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def watched(folder: Path, what: str, unit: str = "", results: Path | None = None
     Raises:
         OutputFailed: the folder went away meanwhile.
     """
-    append_event(folder, STARTED, what, unit, pid=os.getpid())
+    append_event(folder, STARTED, what, unit, pid=os.getpid(), host=HOST)
     log = _identity(folder)
     before, wall, cpu = _markers(results), perf_counter(), process_time()
     try:

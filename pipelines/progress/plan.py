@@ -31,15 +31,16 @@ DATA, BASELINE, HUMOR, EXPORT, METRICS = "data", "baseline", "humor", "export", 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """One stage of one recording."""
+    """One stage of one unit: a recording, a shard, a network."""
 
-    recording: str
+    unit: str
     stage: str
     why: str | None
     """Why it will run; None when it is done."""
-    frames: int
-    cpu_s: float
-    """Estimated; 0 when done."""
+    amount: int
+    """How many frames, samples, steps or images it works on."""
+    cpu_s: float | None
+    """Estimated; 0 when done, None where no rate was measured."""
     disk_mb: float
 
 
@@ -55,6 +56,10 @@ class Plan:
     """Where the CPU rates come from."""
     changed_settings: tuple[str, ...] = ()
     """Settings that differ from those the run was last finished with, old and new value."""
+    counted: str = "frames"
+    """What the amounts of the stages count."""
+    chain_s: float = 0.0
+    """CPU time of the longest chain of units that wait for each other, where some do."""
 
     @property
     def open(self) -> list[PlannedStage]:
@@ -63,8 +68,13 @@ class Plan:
 
     @property
     def cpu_s(self) -> float:
-        """All open stages."""
-        return math.fsum(stage.cpu_s for stage in self.stages)
+        """All open stages whose time is known."""
+        return math.fsum(stage.cpu_s or 0.0 for stage in self.stages)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Open stages without a measured rate."""
+        return [f"{stage.unit} {stage.stage}" for stage in self.open if stage.cpu_s is None]
 
     @property
     def disk_mb(self) -> float:
@@ -73,12 +83,12 @@ class Plan:
 
     @property
     def wall_s(self) -> float:
-        """With as many workers as there are cores and recordings; a recording is not split."""
-        by_recording: dict[str, float] = {}
+        """With as many workers as there are cores and units; a unit is not split."""
+        by_unit: dict[str, float] = {}
         for stage in self.stages:
-            by_recording[stage.recording] = by_recording.get(stage.recording, 0.0) + stage.cpu_s
-        longest = max(by_recording.values(), default=0.0)
-        return max(longest, self.cpu_s / max(min(self.workers, os.cpu_count() or 1), 1))
+            by_unit[stage.unit] = by_unit.get(stage.unit, 0.0) + (stage.cpu_s or 0.0)
+        longest = max(by_unit.values(), default=0.0)
+        return max(longest, self.chain_s, self.cpu_s / max(min(self.workers, os.cpu_count() or 1), 1))
 
 
 def plan_run(settings: PseudoGtSettings, rates: PlanRates | None = None) -> Plan:
@@ -90,12 +100,40 @@ def plan_run(settings: PseudoGtSettings, rates: PlanRates | None = None) -> Plan
     rates, measured_on = _own_rates(settings, rates or PlanRates())
     data = data_source(settings)
     recordings = list_recordings(settings, data)
-    stages = tuple(s for name in recordings for s in _plan_recording(settings, data, name, rates))
-    busy = len({stage.recording for stage in stages if stage.why is not None})
-    workers = min(settings.runner.workers, busy)
-    free = shutil.disk_usage(_existing(settings.run_dir)).free / 1e6
-    memory_gb = workers * rates.memory_gb_per_worker
-    return Plan(stages, workers, memory_gb, free, measured_on, _changed_settings(settings))
+    stages = [s for name in recordings for s in _plan_recording(settings, data, name, rates)]
+    return make_plan(
+        stages,
+        settings.runner.workers,
+        settings.run_dir,
+        rates.memory_gb_per_worker,
+        measured_on,
+        changed_settings=_changed_settings(settings),
+    )
+
+
+def make_plan(
+    stages: Sequence[PlannedStage],
+    workers: int,
+    folder: Path,
+    memory_gb_per_worker: float,
+    measured_on: str,
+    counted: str = "frames",
+    changed_settings: tuple[str, ...] = (),
+) -> Plan:
+    """What the stages take together where results go to `folder`; more workers than units stay idle."""
+    workers = min(workers, len({stage.unit for stage in stages if stage.why is not None}))
+    free_mb = shutil.disk_usage(_existing(folder)).free / 1e6
+    memory_gb = workers * memory_gb_per_worker
+    return Plan(tuple(stages), workers, memory_gb, free_mb, measured_on, changed_settings, counted)
+
+
+def planned(
+    unit: str, stage: str, why: str | None, amount: int, cpu_s_each: float | None, mb_each: float
+) -> PlannedStage:
+    """A stage and what it takes; nothing when it is done."""
+    left = amount if why is not None else 0
+    cpu_s = None if cpu_s_each is None and left else (cpu_s_each or 0.0) * left
+    return PlannedStage(unit, stage, why, amount, cpu_s, mb_each * left)
 
 
 def _plan_recording(
@@ -104,17 +142,17 @@ def _plan_recording(
     job = RecordingJob(settings, data, recording)
     missing = None if data.truth_root is None else _data_missing(data, recording)
     frames = _num_frames(settings, job, missing is None)
-    planned = []
+    stages: list[PlannedStage] = []
     if data.truth_root is not None:
         cost = (rates.synthesise_cpu_s_per_frame, rates.synthetic_mb_per_frame)
-        planned.append(_stage(recording, DATA, missing, frames, *cost))
+        stages.append(planned(recording, DATA, missing, frames, *cost))
     reasons = dict.fromkeys(_KEYS, "after data") if missing is not None else dict(_reasons(job))
     released = missing is None and baseline_name(job) == "proxd"  # read, not fitted
     for stage, why in reasons.items():
         cpu_s = getattr(rates, f"{stage}_cpu_s_per_frame") if stage != BASELINE or not released else 0.0
         disk_mb = rates.result_mb_per_frame / len(_KEYS)
-        planned.append(_stage(recording, stage, why, frames, cpu_s, disk_mb))
-    return planned
+        stages.append(planned(recording, stage, why, frames, cpu_s, disk_mb))
+    return stages
 
 
 def _reasons(job: RecordingJob) -> Iterator[tuple[str, str | None]]:
@@ -153,13 +191,6 @@ def _num_frames(settings: PseudoGtSettings, job: RecordingJob, is_there: bool) -
             return 0
     specs = synthetic_preset(settings.preset, settings.synthetic_seed).recordings
     return next((spec.num_frames for spec in specs if spec.name == job.recording), 0)
-
-
-def _stage(
-    recording: str, stage: str, why: str | None, frames: int, cpu_s: float, disk_mb: float
-) -> PlannedStage:
-    open_frames = frames if why is not None else 0
-    return PlannedStage(recording, stage, why, frames, cpu_s * open_frames, disk_mb * open_frames)
 
 
 def _changed_settings(settings: PseudoGtSettings) -> tuple[str, ...]:

@@ -54,13 +54,7 @@ def score_recording(job: RecordingJob, settings: QualitySettings | None = None) 
         DataInvalid: a fit does not belong to the recording, or the model not to the observables.
     """
     settings = settings or QualitySettings()
-    rows = rows_of(job.settings.humor)
-    inputs = {row: hash_file(fit_file(job, row)) for row in rows}
-    inputs["error model"] = model_identity(settings.model)
-    inputs |= {**job.inputs, **job.prior_inputs("motion", "pose")}
-    hashes = settings.content_hash() + job.settings.prox.content_hash()
-    key = StageKey("quality", hashes, inputs, code_version(*SCORING_CODE))
-    path = job.folder / FILE_NAME
+    path, key = job.folder / FILE_NAME, quality_key(job, settings)
 
     def work() -> tuple[list[Path], Mapping[str, Any]]:
         scores = _score(job, settings)
@@ -73,6 +67,15 @@ def score_recording(job: RecordingJob, settings: QualitySettings | None = None) 
 
     run_stage(job.folder, key, work)
     return path
+
+
+def quality_key(job: RecordingJob, settings: QualitySettings) -> StageKey:
+    """What the scores are made from; all fits must be there."""
+    inputs = {row: hash_file(fit_file(job, row)) for row in rows_of(job.settings.humor)}
+    inputs["error model"] = model_identity(settings.model)
+    inputs |= {**job.inputs, **job.prior_inputs("motion", "pose")}
+    hashes = settings.content_hash() + job.settings.prox.content_hash()
+    return StageKey("quality", hashes, inputs, code_version(*SCORING_CODE))
 
 
 def load_evidence(job: RecordingJob) -> RecordingEvidence:

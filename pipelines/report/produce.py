@@ -57,6 +57,11 @@ def report_recording(settings: ReportSettings, recording: str) -> Path:
     return folder
 
 
+def report_key(settings: ReportSettings, run: FinishedRun, recording: str) -> StageKey:
+    """What the report's part on a recording is made from."""
+    return _RecordingWork(settings, run, run.job(recording), settings.folder / recording).key()
+
+
 @dataclass(frozen=True)
 class _RecordingWork:
     settings: ReportSettings

@@ -108,9 +108,13 @@ class FitSource:
             )
         return tuple(self.candidate(name) for name in names if name not in unfinished)
 
+    def job(self, name: str) -> RecordingJob:
+        """A recording of the run."""
+        return RecordingJob(self.run, self.data, name)
+
     def score(self, name: str) -> Path:
         """Bring the scores of a recording up to date; they lie beside its fits."""
-        return score_recording(RecordingJob(self.run, self.data, name), self.settings.quality)
+        return score_recording(self.job(name), self.settings.quality)
 
     def recording(self, name: str) -> SourceRecording:
         """Bodies of the result file, with their scores; images are read when asked for."""

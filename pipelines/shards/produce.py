@@ -111,6 +111,11 @@ class ShardWork:
         self._scenes: dict[str, SourceScene] = {}
         self._candidates = {part.recording: source.candidate(part.recording) for part in shard.parts}
 
+    @property
+    def num_frames(self) -> int:
+        """Frames that are looked at, usable or not."""
+        return sum(len(_rows(part, self.settings.stride)) for part in self.shard.parts)
+
     def made_from(self) -> ShardSource:
         """Settings, inputs and code of this file, and nothing of the other files."""
         inputs = {

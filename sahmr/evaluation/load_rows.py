@@ -80,6 +80,11 @@ def require_weights(settings: EvaluationSettings) -> None:
         )
 
 
+def names_of_rows(settings: EvaluationSettings) -> list[str]:
+    """Rows that will be measured, by the name of their weights where the network tells its own."""
+    return [name or path.parent.name for name, path in _of_training(settings)] + list(settings.rows)
+
+
 def _of_training(settings: EvaluationSettings) -> list[tuple[str, Path]]:
     if settings.train is None:
         return []

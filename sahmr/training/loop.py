@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from pipelines.progress.remaining import duration
 from pipelines.shards.sampler import EpochSampler
 from sahmr.data.batch import TrainingBatch
 from sahmr.data.supervision import SampleTargets, Supervision
@@ -298,6 +299,8 @@ class Training:
             self.save_weights(BEST)
         if step % (self.settings.save_every or every) == 0 or self.finished:
             self.save()
+            left = duration(self.progress.seconds / step * (self.total - step))
+            logger.info("%s: step %d of %d, about %s left", self.job.name, step, self.total, left)
 
     def _log(self, log: TrainingLog | None, found: Mapping[str, Tensor], bar: tqdm[Any]) -> None:
         if not found:  # left out

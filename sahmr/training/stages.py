@@ -102,8 +102,7 @@ def train_stage(settings: TrainingSettings, stage: StageName) -> Path:
     data = open_data(settings.data)
     files = resolve_body_files(settings.body_models)
     identity = _identity(settings, stage, data, files)
-    folder = stage_folder(settings, stage)
-    key = StageKey(stage, identity["stage"], {name: identity[name] for name in identity}, "")
+    folder, key = stage_folder(settings, stage), _key(stage, identity)
     reason = why_not_done(folder, key)
     if reason is None:
         logger.info("%s is trained already: %s", stage, folder)
@@ -117,6 +116,21 @@ def train_stage(settings: TrainingSettings, stage: StageName) -> Path:
     with joined_ranks(settings.device) as ranks:
         _train(settings, stage, data, files, identity, key, ranks)
     return folder / BEST
+
+
+def why_not_trained(settings: TrainingSettings, stage: StageName, data: TrainingData) -> str | None:
+    """Why a stage will be trained; None when it is finished.
+
+    Raises:
+        DataMissing: the weights it starts from are not there.
+    """
+    files = resolve_body_files(settings.body_models)
+    identity = _identity(settings, stage, data, files)
+    return why_not_done(stage_folder(settings, stage), _key(stage, identity))
+
+
+def _key(stage: StageName, identity: Mapping[str, str]) -> StageKey:
+    return StageKey(stage, identity["stage"], dict(identity), "")
 
 
 def _train(

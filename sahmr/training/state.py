@@ -77,6 +77,22 @@ def save_state(
         torch.save(content, stream)
 
 
+def step_of(folder: Path) -> int:
+    """How far the checkpoint of a training is; 0 where there is none.
+
+    Raises:
+        DataInvalid: the file is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return 0
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return int(content["progress"]["step"])
+    except Exception as error:
+        raise DataInvalid(f"training checkpoint cannot be read: {error}", where=path) from None
+
+
 def load_state(path: Path, identity: Identity, restart: bool) -> tuple[Progress, dict[str, Any]] | None:
     """The checkpoint of an interrupted training; None where there is none or it is to be thrown away.
 

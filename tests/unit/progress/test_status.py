@@ -32,20 +32,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_recording_is_told(folder: Path) -> None:
-    status = {s.recording: s for s in run_status(folder, ["later"]).recordings}
+    status = {s.unit: s for s in run_status(folder, ["later"]).units}
     assert set(status) == {"done", "damaged", "half", "later"}
     assert status["done"].done == ("baseline", "humor", "export", "metrics")
-    assert (status["done"].frames, status["done"].valid, status["done"].failure) == (12, 11, "")
+    assert (status["done"].note, status["done"].failure) == ("11 of 12 frames valid", "")
     assert status["damaged"].damaged == ("humor",)
-    assert (status["half"].done, status["half"].checkpoints) == ((), 1)
+    assert status["half"].done == ()
+    assert status["half"].note == "1 checkpoint files of an unfinished fit"
     assert status["half"].failure == "DataInvalid: keypoints are mirrored"
     assert status["later"].last is None
 
 
 def test_only_the_last_try_counts_as_failed(folder: Path) -> None:
-    assert [s.recording for s in run_status(folder).failed] == ["half"]
+    assert [s.unit for s in run_status(folder).failed] == ["half"]
     append_event(folder, "started", "fit", "half")
-    assert [s.recording for s in run_status(folder).failed] == ["half"]
+    assert [s.unit for s in run_status(folder).failed] == ["half"]
     append_event(folder, "finished", "fit", "half")
     assert run_status(folder).failed == []
 
@@ -55,7 +56,7 @@ def test_the_text_names_failures_and_counts(folder: Path) -> None:
     print_status(run_status(folder, ["later"]), Console(file=stream, width=140))
     text = stream.getvalue()
     assert "FAILED half: DataInvalid: keypoints are mirrored" in text
-    assert "2 of 4 recordings are measured" in text
+    assert "2 of 4 are finished" in text
     assert "files missing of humor" in text
     assert "1 checkpoint files of an unfinished fit" in text
 
