@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -60,7 +60,7 @@ def close_zombies(silent_after_s: float) -> list[Zombie]:
     closed = []
     with get_client(sync_client=True) as client:
         running = _flow_runs_under_way(client)
-        alive = _last_heartbeats(client, running, now - timedelta(seconds=silent_after_s))
+        alive = _last_heartbeats(client, running)
         for run in running:
             silent_s = (now - max(alive.get(run.id, _began(run)), _began(run))).total_seconds()
             if silent_s > silent_after_s:
@@ -84,14 +84,12 @@ def _flow_runs_under_way(client: SyncPrefectClient) -> list[FlowRun]:
     return found
 
 
-def _last_heartbeats(
-    client: SyncPrefectClient, runs: Iterable[FlowRun], since: datetime
-) -> dict[UUID, datetime]:
+def _last_heartbeats(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> dict[UUID, datetime]:
     last: dict[UUID, datetime] = {}
     for run in runs:
         wanted = EventFilter(
             event=EventNameFilter(name=[_HEARTBEAT]),
-            occurred=EventOccurredFilter(since=since),
+            occurred=EventOccurredFilter(since=_began(run)),
             resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
         )
         events = client.read_events(filter=wanted, limit=1).events  # the newest first
