@@ -133,7 +133,7 @@ class _GaussNewton:
         if not better.all():  # leave those windows where they were
             step = torch.where(better[:, None], step, 0.0)
             leaves, trial = self._try(step, current)
-            if not float(trial.total.detach()) < float(before.sum()):
+            if not float(trial.per_window.detach()[~failed].sum()) < float(before[~failed].sum()):
                 return None
         gain = before - trial.per_window.detach()
         self._adapt_damping(gain / (-0.5 * (gradient * step).sum(1)).clamp_min(1e-12), better)

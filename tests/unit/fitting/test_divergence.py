@@ -22,10 +22,10 @@ from pipelines.fitting.solver import StageResult, minimise
 class Valley(StageObjective):
     """Two numbers a window; energy (x - 3)^2 beside what `spoil` makes of it."""
 
-    def __init__(self, spoil: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, spoil: Callable[[Tensor, Tensor], Tensor], windows: int = 1) -> None:
         self.spoil = spoil
         self.stage = SimpleNamespace(solver=SolverSettings(steps=40), free=("x",))  # type: ignore[assignment]
-        self.data = SimpleNamespace(lengths=torch.ones(1))  # type: ignore[assignment]
+        self.data = SimpleNamespace(lengths=torch.ones(windows))  # type: ignore[assignment]
 
     def evaluate(self, variables: Any, frozen: Any = None) -> Evaluation:
         x = variables["x"]
@@ -72,6 +72,13 @@ def test_a_window_without_a_number_from_the_start_is_marked() -> None:
     result = solve(Valley(lambda x, energy: energy * torch.nan), torch.ones(1, 2))
     assert result.failed.tolist() == [True]
     assert torch.equal(result.variables["x"], torch.ones(1, 2))
+
+
+def test_a_window_without_a_number_does_not_keep_its_neighbour_from_moving() -> None:
+    first_only = torch.tensor([torch.nan, 1.0])
+    result = solve(Valley(lambda x, energy: energy * first_only, windows=2), torch.zeros(2, 2))
+    assert result.failed.tolist() == [True, False]
+    torch.testing.assert_close(result.variables["x"][1], torch.full((2,), 3.0), atol=1e-2, rtol=0)
 
 
 @pytest.mark.slow
