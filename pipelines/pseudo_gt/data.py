@@ -92,7 +92,7 @@ def recording_inputs(
     settings: PseudoGtSettings, data: DataSource, recording: str, gender: Gender
 ) -> dict[str, str]:
     """Hash of everything on disk a fit of this recording reads."""
-    base = data.prox_root / "qualitative"
+    base = data.prox_root / settings.prox.split
     base = base if base.is_dir() else data.prox_root
     scene = recording.split("_")[0]
     hash_files = hash_listing if settings.inputs == "listing" else hash_content
