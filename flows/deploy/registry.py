@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from prefect import Flow
 
+from flows.all_stages import AllSettings, all_stages
 from flows.deploy.settings import FlowName
 from flows.evaluate import evaluation
 from flows.nightly import NightlySettings, nightly
@@ -37,5 +38,6 @@ FLOWS: Final[Mapping[FlowName, DeployableFlow]] = {
     "train": DeployableFlow(train, TrainingSettings),
     "evaluate": DeployableFlow(evaluation, EvaluationSettings),
     "report": DeployableFlow(report, ReportSettings),
+    "all": DeployableFlow(all_stages, AllSettings),
     "nightly": DeployableFlow(nightly, NightlySettings),
 }

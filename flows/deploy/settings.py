@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from pipelines.config import Settings
 
-FlowName = Literal["pseudo-gt", "shards", "train", "evaluate", "report", "nightly"]
+FlowName = Literal["pseudo-gt", "shards", "train", "evaluate", "report", "all", "nightly"]
 
 
 class ServerSettings(Settings):
@@ -45,7 +45,7 @@ class DeploymentSettings(Settings):
 
 
 def _defaults() -> dict[str, DeploymentSettings]:
-    names: tuple[FlowName, ...] = ("pseudo-gt", "shards", "train", "evaluate", "report")
+    names: tuple[FlowName, ...] = ("pseudo-gt", "shards", "train", "evaluate", "report", "all")
     on_request: dict[str, DeploymentSettings] = {name: DeploymentSettings(flow=name) for name in names}
     return {**on_request, "nightly": DeploymentSettings(flow="nightly", cron="0 2 * * *")}
 
