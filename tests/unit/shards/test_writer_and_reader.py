@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts import hash_file, read_marker
-from pipelines.errors import DataInvalid, DataMissing
+from pipelines.errors import DataInvalid, DataMissing, OutputFailed
 from pipelines.shards.reader import ShardReader
 from pipelines.shards.schema import ShardSample, ShardScene, columns_of
 from pipelines.shards.writer import shard_path, write_shard
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_earlier_shards_as_they_were(shard, source, make_samp
         raise OSError(28, "No space left on device")
 
     scenes = [make_scene("N3Office")]
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputFailed, match="no room left on the disk"):
         write_shard(shard.parent, replace(source, name="shard-00001"), lambda: scenes, samples)
     assert {path.name: path.read_bytes() for path in shard.parent.iterdir()} == before
 
