@@ -172,9 +172,7 @@ def test_after_a_killed_worker_the_same_files_are_there(
     again = [event for event in fits if event.kind == STARTED and event.unit == killed.unit]
     assert len(again) == 2
     assert again[0].details["pid"] != again[1].details["pid"]
-    stages = [
-        e.details["stages"] for e in fits if e.kind == FINISHED and e.unit == killed.unit
-    ]
+    stages = [e.details["stages"] for e in fits if e.kind == FINISHED and e.unit == killed.unit]
     assert "baseline" not in stages[0]  # what the killed worker had finished was kept
     assert hashes(run_dir) == undisturbed
     assert json.loads((run_dir / "metrics.json").read_text())["data"]["recordings"] == finished
