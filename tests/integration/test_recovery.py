@@ -124,8 +124,9 @@ def stages(root: Path) -> dict[str, Stage]:
     report = ReportSettings(run=fit.run_dir, out_dir=root / "report")
     return {
         "pseudo-gt": Stage(run_pseudo_gt, fit, fit.run_dir, 3),
-        "report": Stage(run_report, report, report.folder, 6),
         "shards": Stage(run_shards, shards, shards.folder, 6),
+        # After the shards, for it tells of the scores that they leave in the run.
+        "report": Stage(run_report, report, report.folder, 6),
         "train": Stage(run_train, train, train.run_dir, 6),
         "evaluate": Stage(evaluate, measure, measure.folder, 6),
     }
@@ -192,7 +193,7 @@ def disturbed(
 
 
 EVERY_STAGE = pytest.mark.parametrize(
-    "disturbed", ["pseudo-gt", "report", "shards", "train", "evaluate"], indirect=True
+    "disturbed", ["pseudo-gt", "shards", "report", "train", "evaluate"], indirect=True
 )
 
 
