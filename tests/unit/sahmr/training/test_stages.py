@@ -116,6 +116,23 @@ def test_a_finished_stage_is_not_trained_again(micro, monkeypatch):
         train_stage(settings.model_copy(update={"seed": 7}), "rcnet")
 
 
+@pytest.mark.parametrize("stage", ["start", "rcnet", "mesh", "metro"])
+def test_half_precision_follows_single_precision(micro, tmp_path, stage):
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        own = {"batch_size": 4, "steps": 2, "log_every": 1, "precision": precision}
+        settings = micro(name=precision, **{stage: own})
+        rcnet = tmp_path / "rcnet.safetensors"
+        torch.manual_seed(0)
+        write_network(rcnet, Rcnet(settings.rcnet_with_categories), {})
+        start = settings.start_from.model_copy(update={"rcnet": rcnet})
+        train_stage(settings.model_copy(update={"start_from": start}), stage)
+        rows = read_log(settings.run_dir / stage)
+        found[precision] = [row["loss"] for row in rows if row["kind"] == "train"]
+    assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.05)
+    assert found["bfloat16"] != found["float32"]
+
+
 @pytest.mark.parametrize("stage", ["rcnet", pytest.param("metro", marks=pytest.mark.slow)])
 def test_a_killed_training_ends_with_the_same_bytes(micro, monkeypatch, tmp_path, stage):
     long = {
