@@ -30,11 +30,17 @@ def set_environment() -> None:
 
 
 def configure_logging(verbose: bool = False) -> None:
-    """Our own packages log to stderr, one line per event; libraries stay quiet."""
+    """Our own packages log to stderr, one line per event; libraries stay quiet.
+
+    Of the processes that torchrun started only the first tells what it does.
+    """
+    level = logging.DEBUG if verbose else logging.INFO
+    if os.environ.get("RANK", "0") != "0":
+        level = logging.WARNING
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     for name in ("pipelines", "sahmr", "flows"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
-        logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+        logger.setLevel(level)
         logger.propagate = False

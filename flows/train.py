@@ -17,6 +17,7 @@ from pipelines.artifacts import require_writable
 from pipelines.errors import FittingFailed
 from pipelines.progress.events import watched
 from sahmr.training.card import CARD_FILE
+from sahmr.training.ranks import joined_ranks
 from sahmr.training.settings import StageName, TrainingSettings
 from sahmr.training.stages import stage_folder, stages_to_train, train_stage
 
@@ -74,12 +75,13 @@ def run_training(settings: TrainingSettings) -> bool:
     Returns:
         False if a training failed.
     """
-    stages = stages_to_train(
-        settings
-    )  # so that what is missing is told before a Prefect server is started
+    # First of all, so that what is missing is told before a Prefect server is started.
+    stages = stages_to_train(settings)
     if "WORLD_SIZE" in os.environ:
-        for stage in stages:
-            train_stage(settings, stage)
+        # One group for all stages: a second one of the same torchrun would find the addresses of the first.
+        with joined_ranks(settings.device):
+            for stage in stages:
+                train_stage(settings, stage)
     else:
         require_writable(settings.run_dir)
         try:

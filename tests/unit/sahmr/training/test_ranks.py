@@ -12,12 +12,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pipelines.config import settings_yaml
 from pipelines.errors import SettingsInvalid
 from sahmr.networks.rcnet import Rcnet
 from sahmr.networks.weights_file import read_network
 from sahmr.ops.convolution import RowBatchNorm
 from sahmr.training.batch_norm import join_batch_norms
 from sahmr.training.ranks import Ranks
+from sahmr.training.settings import STAGES
 from sahmr.training.stages import train_stage, weights_path
 
 
@@ -61,6 +63,36 @@ def test_a_batch_is_shared_evenly_or_not_at_all():
         Ranks(0, 4, cpu).share(6)
 
 
+def torchrun(*arguments):
+    """Two processes on this machine, each with one thread."""
+    root = Path(__file__).parents[4]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+@pytest.mark.slow
+def test_two_processes_train_every_stage_of_a_run(micro, tmp_path):
+    """As a user starts them; a second time they find everything done."""
+    settings = micro(start_from={})
+    config = tmp_path / "settings.yaml"
+    config.write_text(settings_yaml(settings))
+    command = ("-m", "flows", "train", "--config", str(config))
+    done = torchrun(*command)
+    for stage in STAGES:
+        assert (settings.run_dir / stage / f"{stage}.done.json").is_file(), stage
+        assert done.stderr.count(f"{stage}: 2 steps in") == 1  # told by the first process alone
+    assert "is trained already" in torchrun(*command).stderr
+
+
 @pytest.mark.slow
 def test_two_processes_make_the_steps_of_one_with_the_joint_batch(micro, tmp_path):
     """Without dropout and noise, which each process draws for itself."""
@@ -82,17 +114,7 @@ def test_two_processes_make_the_steps_of_one_with_the_joint_batch(micro, tmp_pat
         "train_stage(TrainingSettings.model_validate(json.load(open(sys.argv[1]))), 'rcnet')"
     )
     (tmp_path / "train.py").write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    root = Path(__file__).parents[4]
-    done = subprocess.run(
-        [*command, str(tmp_path / "train.py"), str(tmp_path / "settings.json")],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    torchrun(str(tmp_path / "train.py"), str(tmp_path / "settings.json"))
     two = read_network(weights_path(type(settings).model_validate(together), "rcnet"), Rcnet).network
     one = read_network(weights_path(alone, "rcnet"), Rcnet).network
     for name, tensor in one.state_dict().items():
