@@ -20,7 +20,7 @@ from pipelines.shards.produce import (
 from pipelines.shards.settings import ShardsSettings
 
 SCORE, SHARD = "score", "shard"
-_MEASURED_ON = "measured on the first-run preset"
+_MEASURED_ON = "measured on the benchmark preset"
 
 
 def plan_shards_run(settings: ShardsSettings, rates: ShardRates | None = None) -> Plan:
@@ -58,7 +58,11 @@ def _scores(production: Production, rates: ShardRates) -> Iterator[PlannedStage]
 def _shards(production: Production, waiting: set[str], rates: ShardRates) -> Iterator[PlannedStage]:
     settings, source = production.settings, open_source(production.settings)
     fitted = settings.source == "fit"
-    cpu_s = rates.shard_cpu_s_per_sample if fitted else rates.true_shard_cpu_s_per_sample
+    cost = (
+        (rates.shard_cpu_s_per_sample, rates.shard_mb_per_sample)
+        if fitted
+        else (rates.true_shard_cpu_s_per_sample, rates.true_shard_mb_per_sample)
+    )
     for shard in production.shards:
         unscored = sorted({part.recording for part in shard.parts} & waiting)
         work = ShardWork(settings, source, shard)
@@ -69,7 +73,7 @@ def _shards(production: Production, waiting: set[str], rates: ShardRates) -> Ite
                 why = why_not_done(settings.folder, work.made_from().key)
             except PipelineError as error:
                 why = f"will fail: {error.what}"
-        yield planned(shard.name, SHARD, why, work.num_frames, cpu_s, rates.shard_mb_per_sample)
+        yield planned(shard.name, SHARD, why, work.num_frames, *cost)
 
 
 def reckon_shards(settings: ShardsSettings, frames: int, rates: ShardRates | None = None) -> Plan:

@@ -34,15 +34,14 @@ class TrainingRates(Settings):
     A stage that has a log is estimated by the seconds in it; other presets have no rate before that.
     """
 
-    start_s: float = Field(0.41, gt=0)
-    """As `metro`, which it is."""
-    rcnet_s: float = Field(0.60, gt=0)
-    mesh_s: float = Field(0.83, gt=0)
-    metro_s: float = Field(0.41, gt=0)
+    start_s: float = Field(0.42, gt=0)
+    rcnet_s: float = Field(0.55, gt=0)
+    mesh_s: float = Field(0.79, gt=0)
+    metro_s: float = Field(0.43, gt=0)
     samples: int = Field(8, ge=1)
     """Of the steps that were measured; others are scaled by their samples."""
-    mb_per_network: float = Field(233.0, ge=0)
-    """933 MB of weights and states of four networks."""
+    mb_per_network: float = Field(161.0, ge=0)
+    """643 MB of weights and states of four networks."""
     memory_gb_per_worker: float = Field(1.2, gt=0)
     """Largest resident size seen."""
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.artifacts import StageKey, write_marker, write_text
-from pipelines.config import settings_yaml
+from pipelines.config import load_settings, settings_yaml
 from pipelines.errors import DataMissing
 from pipelines.metrics.settings import MetricSettings
 from pipelines.progress import plan as module
@@ -100,6 +100,18 @@ def test_a_run_that_was_not_begun_is_estimated_from_the_preset(tmp_path: Path) -
     )
     assert plan.wall_s >= plan.cpu_s / 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "data_s", "fit_s", "metrics_s"),
+    [("benchmark", 301.6, 4600.0, 87.3), ("first-run", 38.1, 455.7, 12.7)],
+)
+def test_the_estimate_is_near_what_runs_took(
+    preset: str, data_s: float, fit_s: float, metrics_s: float, tmp_path: Path
+) -> None:
+    """CPU seconds that the events of two whole runs tell."""
+    plan = plan_run(load_settings(PseudoGtSettings, None, [f"preset={preset}", f"out_dir={tmp_path}"]))
+    assert plan.cpu_s == pytest.approx(data_s + fit_s + metrics_s, rel=0.1)
 
 
 def test_own_times_replace_the_measured_rates(tmp_path: Path) -> None:
