@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import sys
 from typing import Final
@@ -60,6 +61,9 @@ def start_worker(settings: DailySettings) -> None:
 
     What the flows tell is shown here and on the pages of their runs.
     """
+    # A shell starts `command &` with SIGINT ignored, and that outlives execv; Prefect's worker, which ends
+    # by sending itself SIGINT when it gets SIGTERM, would then go on taking runs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(
         PREFECT_LOGGING_LEVEL="INFO", PREFECT_LOGGING_EXTRA_LOGGERS="pipelines,sahmr,flows"
     )

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 300
+KINDS: tuple[Literal["flow", "task"], ...] = ("flow", "task")
 SILENT_S = 65
 SLEEPER = """
 from flows.environment import set_environment
@@ -74,11 +75,11 @@ class Daily:
                 except subprocess.TimeoutExpired:
                     process.kill()
 
-    def runs(self, flow: str) -> list[dict[str, Any]]:
-        """Flow runs of this flow, as the server tells them."""
+    def runs(self, flow: str, kind: Literal["flow", "task"] = "flow") -> list[dict[str, Any]]:
+        """Runs of this flow, or of its tasks, as the server tells them."""
         question = {"flows": {"name": {"any_": [flow]}}}
         request = urllib.request.Request(
-            f"{self.api}/flow_runs/filter",
+            f"{self.api}/{kind}_runs/filter",
             json.dumps(question).encode(),
             {"Content-Type": "application/json"},
         )
@@ -86,13 +87,15 @@ class Daily:
             found: list[dict[str, Any]] = json.load(response)
             return found
 
-    def wait_for_state(self, flow: str, state: str) -> None:
+    def wait_until_running(self, flow: str) -> None:
+        """Until the server knows that its task runs, too."""
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
-            if [run["state_type"] for run in self.runs(flow)] == [state]:
+            found = [run["state_type"] for kind in KINDS for run in self.runs(flow, kind)]
+            if found == ["RUNNING", "RUNNING"]:
                 return
             time.sleep(1)
-        raise TimeoutError(f"{flow} is not {state}: {self.runs(flow)}")
+        raise TimeoutError(f"{flow} does not run: {self.runs(flow)}")
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +126,13 @@ def test_a_scheduled_run_is_executed_by_a_worker(daily: Daily) -> None:
     assert lonely.returncode == 2
     assert "no worker takes runs" in lonely.stderr
     assert "make worker" in lonely.stderr
-    with daily.running("worker", daily.verb("worker")):
+    in_background = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *daily.verb("worker")]
+    with daily.running("worker", in_background):
         until = time.monotonic() + PATIENCE_S
         checked = daily.run("schedule-check")
         while "no worker takes runs" in checked.stderr and time.monotonic() < until:
             checked = daily.run("schedule-check")
+    assert "stopped!" in (daily.folder / "worker.log").read_text()  # not killed
     assert checked.returncode == 0, checked.stderr
     assert "nightly: next run" in checked.stdout
     assert "was executed" in checked.stdout
@@ -150,8 +155,8 @@ def test_the_run_of_a_killed_process_is_closed_and_a_living_one_is_not(daily: Da
         daily.running("killed", [*sleeper, "killed"]) as killed,
         daily.running("living", [*sleeper, "living"]),
     ):
-        daily.wait_for_state("killed", "RUNNING")
-        daily.wait_for_state("living", "RUNNING")
+        daily.wait_until_running("killed")
+        daily.wait_until_running("living")
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert daily.run("close-zombies", f"silent_after_s={SILENT_S}").stdout == "0 run(s) closed\n"
@@ -161,4 +166,5 @@ def test_the_run_of_a_killed_process_is_closed_and_a_living_one_is_not(daily: Da
         assert closed.stdout == "1 run(s) closed\n"
         assert "closed with 1 task(s)" in closed.stderr
         assert [run["state_type"] for run in daily.runs("killed")] == ["CRASHED"]
+        assert [run["state_type"] for run in daily.runs("killed", "task")] == ["CRASHED"]
         assert [run["state_type"] for run in daily.runs("living")] == ["RUNNING"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import EXIT_USAGE, run
-from flows.deploy.service import require_free, require_server
-from flows.deploy.settings import ServerSettings
+from flows.deploy.service import require_free, require_server, start_worker
+from flows.deploy.settings import DailySettings, ServerSettings
 from flows.errors import ServiceMissing
 
 
@@ -80,3 +82,18 @@ def test_without_a_server_every_verb_says_how_to_start_it(
     message = capsys.readouterr().err
     assert "no Prefect server answers" in message
     assert "make server" in message
+
+
+def test_a_worker_started_in_the_background_can_still_be_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Shells let background commands ignore SIGINT, by which Prefect's worker ends itself."""
+    before, at_start = signal.signal(signal.SIGINT, signal.SIG_IGN), []
+    monkeypatch.setattr(os, "execv", lambda *_: at_start.append(signal.getsignal(signal.SIGINT)))
+    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_EXTRA_LOGGERS"):
+        monkeypatch.setenv(name, "")
+    try:
+        start_worker(DailySettings())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert at_start == [signal.default_int_handler]
