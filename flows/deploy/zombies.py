@@ -103,7 +103,7 @@ def _close(client: SyncPrefectClient, run: FlowRun, silent_s: float) -> Zombie:
     tasks = client.read_task_runs(
         task_run_filter=TaskRunFilter(
             flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
-            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNDER_WAY)),
+            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.PENDING, *UNDER_WAY])),
         ),
         limit=_PAGE,
     )
