@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,7 +35,8 @@ from pipelines.capture.settings import CaptureSettings
 from pipelines.capture.stage import CaptureStage
 from pipelines.capture.tree import clear_recording, png_bytes, write_frame
 from pipelines.datasets.layout import ProxLayout
-from pipelines.datasets.openpose import confident_body, on_mask
+from pipelines.datasets.openpose import NUM_KEYPOINTS, confident_body, on_mask
+from pipelines.datasets.people import own_mask
 
 _SAMPLED_FOR_KEYPOINTS = 24
 _MIN_CONFIDENCE = 0.2
@@ -63,8 +65,8 @@ def write_frames(
     sampled, seen_people = [], 0
     for row, frame in enumerate(tqdm(frames, desc="writing", unit="frame", disable=not progress)):
         depth, image = rig.depth_m(frame), rig.color_image(frame)
-        people = _true_people(frame, reading, rig)
-        on_color, on_depth = _person(rig, frame, depth, empty, white, people)
+        people, others = (_true_people(path, reading, rig) for path in (frame.keypoints, frame.others))
+        on_color, on_depth = _person(rig, frame, depth, empty, white, people, others)
         write_frame(
             layout, recording, frame.name, image, depth, (on_color, on_depth), settings.jpeg_quality
         )
@@ -137,11 +139,11 @@ def _keypoints_reading(
 
 
 def _true_people(
-    frame: CapturedFrame, reading: KeypointsReading, rig: CaptureRig
+    path: Path | None, reading: KeypointsReading, rig: CaptureRig
 ) -> Float[np.ndarray, "people 118 3"] | None:
-    if frame.keypoints is None:
+    if path is None:
         return None
-    return undistorted(reading.true_px(read_keypoints(frame.keypoints), rig.color.width_px), rig)
+    return undistorted(reading.true_px(read_keypoints(path), rig.color.width_px), rig)
 
 
 def _person(
@@ -151,15 +153,18 @@ def _person(
     empty: Emptiness,
     white: bool,
     people: Float[np.ndarray, "people 118 3"] | None,
+    others: Float[np.ndarray, "others 118 3"] | None,
 ) -> tuple[Bool[np.ndarray, "height width"] | None, Bool[np.ndarray, "rows columns"] | None]:
     """The person in both images."""
     mask = read_mask(rig, frame, white)
-    if depth is None:
-        return mask, None
     if mask is not None:
-        return mask, in_depth(mask, depth, rig)
+        mask = _without_others(mask, people, others)
+        return mask, in_depth(mask, depth, rig) if depth is not None else None
+    if depth is None:
+        return None, None
     before = stands_before(depth, empty)
     on_color = _with_keypoints(in_color(before, depth, rig), people)
+    on_color = _without_others(on_color, people, others)
     return on_color, before & in_depth(on_color, depth, rig)
 
 
@@ -179,6 +184,19 @@ def _with_keypoints(
     hits = np.bincount(np.asarray(labels)[row, column], minlength=count)
     hits[0] = 0
     return person if not hits.any() else np.asarray((hits > 0)[labels])
+
+
+def _without_others(
+    person: Bool[np.ndarray, "height width"],
+    people: Float[np.ndarray, "people 118 3"] | None,
+    others: Float[np.ndarray, "others 118 3"] | None,
+) -> Bool[np.ndarray, "height width"]:
+    """The part that is nearer to the person's skeleton; nothing where others alone are seen."""
+    if others is None or len(others) == 0:
+        return person
+    unseen = np.zeros((NUM_KEYPOINTS, 3))
+    mine = people[0] if people is not None and len(people) else unseen
+    return own_mask(person, mine, list(others), _MIN_CONFIDENCE)
 
 
 def _draw_person(

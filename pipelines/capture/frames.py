@@ -27,6 +27,8 @@ class CapturedFrame:
     depth: Path | None
     mask: Path | None
     keypoints: Path | None
+    others: Path | None
+    """Keypoints of people who are not to be fitted."""
 
 
 def list_captured(settings: CaptureSettings) -> tuple[CapturedFrame, ...]:
@@ -52,9 +54,17 @@ def list_captured(settings: CaptureSettings) -> tuple[CapturedFrame, ...]:
         )
     masks = _optional(settings, settings.masks, _IMAGES, "masks", colors)
     keypoints = _optional(settings, settings.keypoints, (".json",), "keypoints", colors)
+    others = _optional(settings, settings.others, (".json",), "keypoints of others", colors)
     names = frame_names(colors, settings.frame_rate_hz)
     return tuple(
-        CapturedFrame(name, color, depth_of.get(color), masks.get(color), keypoints.get(color))
+        CapturedFrame(
+            name,
+            color,
+            depth=depth_of.get(color),
+            mask=masks.get(color),
+            keypoints=keypoints.get(color),
+            others=others.get(color),
+        )
         for name, color in zip(names, colors, strict=True)
     )
 

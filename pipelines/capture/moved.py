@@ -100,8 +100,7 @@ def find_moved(
     through = _seen_through(centers, camera, T_world_from_depth, empty, settings)
     on_floor = np.abs(centers @ floor_world[:3] - floor_world[3]) < _FLOOR_M
     measured = _measured_points(camera, T_world_from_depth, empty)
-    distance, _ = cKDTree(measured).query(centers, distance_upper_bound=settings.confirm_m)
-    confirmed = np.isfinite(distance)
+    confirmed = _within_reach(centers, measured, settings.confirm_m)
     loose = ~on_floor & ~confirmed
     faces = _without_specks(scan, through & loose, settings)
     faces = _grown(centers, faces, loose, settings)
@@ -142,10 +141,16 @@ def _measured_points(
     camera: RigCamera, T_world_from_depth: Float[np.ndarray, "4 4"], empty: EmptyDepth
 ) -> Float[np.ndarray, "points 3"]:
     rows, columns = np.nonzero(empty.depth_m > 0)
-    if len(rows) == 0:
-        return np.full((1, 3), np.inf)
     rays = camera.rays(np.column_stack([columns, rows]).astype(np.float64))
     return transform_points(T_world_from_depth, rays * empty.depth_m[rows, columns][:, None])
+
+
+def _within_reach(
+    points: Float[np.ndarray, "points 3"], targets: Float[np.ndarray, "targets 3"], reach_m: float
+) -> Bool[np.ndarray, " points"]:
+    """Which points have a target so near; none when there are no targets."""
+    distance, _ = cKDTree(targets).query(points, distance_upper_bound=reach_m)
+    return np.isfinite(distance)
 
 
 def _without_specks(
@@ -175,10 +180,8 @@ def _grown(
     loose: Bool[np.ndarray, " faces"],
     settings: MovedSettings,
 ) -> Bool[np.ndarray, " faces"]:
-    if not seeds.any():
-        return seeds
-    near, _ = cKDTree(centers[seeds]).query(centers, distance_upper_bound=settings.max_reach_m)
-    candidates = np.flatnonzero(loose & np.isfinite(near))
+    near = _within_reach(centers, centers[seeds], settings.max_reach_m)
+    candidates = np.flatnonzero(loose & near)
     labels, _ = _clusters(centers[candidates], settings.reach_m)
     reached = np.unique(labels[seeds[candidates]])
     grown = seeds.copy()

@@ -107,6 +107,9 @@ def _without_moved(
     """The scan without what has moved, if so asked."""
     if settings.moved == "ignore":
         return stage.scan
+    if len(seen) < settings.moved_parts.min_frames:
+        notebook.say("note", f"too few frames to tell moved parts: {len(seen)} with depth")
+        return stage.scan
     moved = find_moved(
         stage.scan,
         stage.rig.depth,

@@ -28,6 +28,7 @@ class CaptureRig:
     """The rig's frame is the colour camera's."""
     depth: RigCamera
     depth_unit_m: float
+    max_depth_m: float
     mirrored: bool
     T_world_from_camera: Float[np.ndarray, "4 4"]
     """Of the colour camera, in the scan's frame."""
@@ -48,7 +49,7 @@ class CaptureRig:
         return self._undo(image, self._color_maps, cv2.INTER_LINEAR)
 
     def depth_m(self, frame: CapturedFrame) -> Float32[np.ndarray, "height width"] | None:
-        """Depth along the camera's axis, true image, without distortion; 0 = no return."""
+        """Depth along the camera's axis, true image, without distortion; 0 = no return, or too far."""
         if frame.depth is None:
             return None
         size = (self.depth.width_px, self.depth.height_px)
@@ -62,7 +63,8 @@ class CaptureRig:
                 fix="export the raw depth; a coloured or 8-bit picture of it cannot be measured",
             )
         image = self._undo(image, self._depth_maps, cv2.INTER_NEAREST)
-        return (image * np.float32(self.depth_unit_m)).astype(np.float32)
+        depth_m = (image * np.float32(self.depth_unit_m)).astype(np.float32)
+        return np.where(depth_m < self.max_depth_m, depth_m, np.float32(0))
 
     def color_mask(self, path: Path) -> UInt8[np.ndarray, "height width"]:
         """Grey values of a mask of the colour image, true image, without distortion."""
@@ -122,6 +124,7 @@ def read_rig(settings: CaptureSettings, frames: tuple[CapturedFrame, ...]) -> Ca
         color=pinholes[0],
         depth=pinholes[1],
         depth_unit_m=settings.depth_unit_m,
+        max_depth_m=settings.max_depth_m,
         mirrored=settings.mirrored,
         T_world_from_camera=_pose(settings),
         notes=tuple(notes),

@@ -71,6 +71,8 @@ class CaptureSettings(Settings):
     person is what stands before the scan in depth."""
     keypoints: Path | None = None
     """Folder of OpenPose JSON files (BODY_25), one per colour image."""
+    others: Path | None = None
+    """The same for people in the picture who are not to be fitted: they are cut out of the person's mask."""
     mirrored: bool = False
     """Images are left-right reversed on disk, as Kinect One writes them."""
     frame_rate_hz: PositiveFloat = 30.0
@@ -86,6 +88,8 @@ class CaptureSettings(Settings):
     """Depth was resampled into the colour camera (RealSense `align`, `transformed_depth`)."""
     depth_unit_m: PositiveFloat = 0.001
     """Metres of one step of the depth images: Azure Kinect 0.001, RealSense its depth_scale."""
+    max_depth_m: float = Field(8.0, gt=0, le=8)
+    """Depth from here on is dropped; PROX's 16 bits of 1/8 mm end soon after 8 m."""
 
     scan: Path
     """Triangle mesh of the room: ply or obj."""

@@ -169,6 +169,21 @@ def test_a_box_that_was_moved_is_taken_out_of_the_scene(
     assert "left in the scene" in kept.to_text()
 
 
+def test_few_frames_tell_nothing_of_moved_parts(small_capture: Any, tmp_path: Path) -> None:
+    report = init_capture(small_capture.settings("moved_parts.min_frames=9", f"out={tmp_path}"))
+    assert report.ok, report.to_text()
+    assert "too few frames to tell moved parts: 8 with depth" in report.to_text()
+
+
+def test_far_depth_is_dropped(small_capture: Any, tmp_path: Path) -> None:
+    settings = small_capture.settings("max_depth_m=3", f"out={tmp_path}", "moved=ignore")
+    init_capture(settings)
+    for path in (tmp_path / "qualitative/recordings/Room_00001_01/Depth").iterdir():
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert depth is not None
+        assert 20_000 < depth.max() < 3 * 8000
+
+
 def test_eight_bit_depth_is_refused(spoiled: Spoil) -> None:
     capture = spoiled()
     for path in (capture.root / "depth").iterdir():

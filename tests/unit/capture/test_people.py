@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.capture.people import empty_room, stands_before
 from pipelines.capture.produce import init_capture
+from pipelines.datasets.images import NOBODY
 from pipelines.datasets.layout import ProxLayout
 
 
@@ -57,3 +59,27 @@ def test_masks_of_either_colour_are_understood(
     stored = cv2.imread(str(sorted(folder.iterdir())[3]), cv2.IMREAD_GRAYSCALE)
     assert stored is not None
     assert 0.02 < (stored == 0).mean() < 0.2  # PROX's person is black
+
+
+def test_other_people_are_cut_out(small_capture: Any, spoiled: Callable[..., Any]) -> None:
+    """A second skeleton to the left of the person takes the left part; with nobody's own, all goes."""
+
+    def seen(settings: Any) -> list[int]:
+        init_capture(settings)
+        folder = ProxLayout(settings.out / "qualitative").folder("Room_00001_01", "mask_depth")
+        images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(folder.iterdir())]
+        return [int((image != NOBODY).sum()) for image in images if image is not None]
+
+    capture = spoiled()
+    (capture.root / "others").mkdir()
+    for path in (capture.root / "keypoints").iterdir():
+        content = json.loads(path.read_text())
+        values = np.array(content["people"][0]["pose_keypoints_2d"]).reshape(25, 3)
+        values[values[:, 2] > 0, 0] -= 12
+        content["people"][0]["pose_keypoints_2d"] = values.ravel().tolist()
+        (capture.root / "others" / path.name).write_text(json.dumps(content))
+    common = ("moved=ignore", "sdf_size=16")
+    alone = seen(capture.settings(*common))
+    beside = seen(capture.settings(*common, "others=others"))
+    assert all(0.3 < cut / whole < 0.95 for cut, whole in zip(beside, alone, strict=True))
+    assert seen(capture.settings(*common, "others=others", "keypoints=null")) == [0] * 8
