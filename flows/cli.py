@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
         ("marker-errors", _marker_errors, "fits of a run on PROX quantitative against marker capture"),
+        ("egobody-capture", _egobody_capture, "prepare one person of EgoBody to be fitted"),
         ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
         ("all", _all, "pseudo-gt, shards, train, evaluate, report, one after another"),
         ("demo", _demo, "the same, small, on the embedded data; ends with the report's path"),
@@ -123,6 +124,16 @@ def _marker_errors(options: argparse.Namespace) -> int:
     settings = load_settings(MarkerErrorSettings, options.config, options.overrides)
     sys.stdout.write(measure_marker_errors(settings))
     return EXIT_OK
+
+
+def _egobody_capture(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.egobody_capture import EgobodyCaptureSettings, prepare_egobody
+
+    settings = load_settings(EgobodyCaptureSettings, options.config, options.overrides)
+    report = prepare_egobody(settings, progress=sys.stderr.isatty())
+    sys.stdout.write(report.to_text())
+    return EXIT_OK if report.ok else EXIT_FAILED
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -45,13 +45,11 @@ PUBLISHED: Final = {
 RESULT: Final = "marker_errors.json"
 REPORT: Final = "marker_errors.md"
 _NOTES: Final = """\
-Millimetres, mean over the frames that every row and the marker capture have. PJE and V2V: after the pelvis is
-put on the true one; p.: after a similarity. Bodies are compared on the 22 joints and 6890 vertices that all
-methods share. The published figures are on SMPL-X; which joints they take is not stated.
-"""
-_STANDIN: Final = (
-    "Bodies are the stand-in's: these figures and the published ones have nothing in common."
-)
+Millimetres, mean over the frames that every row and the true bodies have. PJE and V2V: after the pelvis
+is put on the true one; p.: after a similarity. Bodies are compared on the 22 joints and 6890 vertices that
+all methods share."""
+_PUBLISHED_NOTE: Final = "The published figures are on SMPL-X; which joints they take is not stated."
+_STANDIN: Final = "Bodies are the stand-in's: these figures and published ones have nothing in common."
 
 
 class MarkerErrorSettings(Settings):
@@ -70,7 +68,6 @@ def measure_marker_errors(settings: MarkerErrorSettings) -> str:
         DataMissing: no run, no truth, or none of the recordings is fitted.
         DataInvalid: truth and fits have other frames.
         SettingsInvalid: no truth is given, and the run is not on PROX quantitative.
-        SettingsInvalid: the run read the other half of PROX.
     """
     run = _read_run(settings.run)
     data, files = data_source(run), body_files(run)
@@ -180,8 +177,9 @@ def _markdown(
         lines.append(_row([f"*{row}, published*", *(f"*{value}*" for value in published), "", "*180*"]))
     first = next(iter(pooled.values()))
     left_out = ", ".join(f"{count} {reason}" for reason, count in first.left_out.items())
-    lines += ["", _NOTES, f"Frames left out: {left_out or 'none'}."]
-    return "\n".join([*lines, *([_STANDIN] if files.is_standin else []), ""])
+    lines += ["", _NOTES, *([_PUBLISHED_NOTE] if published_rows else []), ""]
+    lines += [f"Frames left out: {left_out or 'none'}.", *([_STANDIN] if files.is_standin else []), ""]
+    return "\n".join(lines)
 
 
 def _row(cells: Sequence[str]) -> str:

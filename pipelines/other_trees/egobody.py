@@ -14,11 +14,16 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from pipelines.artifacts import write_bytes, write_text
 from pipelines.bodies.files import BodyFiles
+from pipelines.bodies.joints import BODY25_FROM_SMPLX
+from pipelines.bodies.model import load_smplx
 from pipelines.bodies.rigid_motion import move_parameters
+from pipelines.bodies.track import parameter_tensors
+from pipelines.capture.keypoints import openpose_bytes
 from pipelines.datasets.proxd import frame_of
 from pipelines.geometry.transforms import invert, rigid, transform_points
 from pipelines.other_datasets.egobody.calibration import KINECT_NUMBERS
@@ -81,8 +86,14 @@ RECORDINGS: Final = (
 )  # fmt: skip
 
 
-def write_egobody_tree(root: Path, files: BodyFiles) -> None:
-    """Write the whole tree."""
+def write_egobody_tree(root: Path, files: BodyFiles, *, every_depth: bool = False) -> None:
+    """Write the whole tree.
+
+    Args:
+        root: where.
+        files: the stand-in's.
+        every_depth: depth images of all frames, which fits need, instead of the first alone.
+    """
     _write_tables(root)
     _write_scan(root)
     for view in KINECT_NUMBERS:
@@ -96,7 +107,36 @@ def write_egobody_tree(root: Path, files: BodyFiles) -> None:
         _write_calibrations(root, spec)
         for index, person in enumerate(people):
             _write_fits(root, spec, index, person, files)
-        _write_images(root, spec, people)
+        _write_images(root, spec, people, NUM_FRAMES if every_depth else 1)
+
+
+def write_openpose(folder: Path, files: BodyFiles, recording: str, view: str) -> None:
+    """What OpenPose would say of a view's own images: both people, in turn the one first and the other.
+
+    Args:
+        folder: gets `<recording>/<view>/<frame>_keypoints.json`; EgoBody itself has none.
+        files: the stand-in's.
+        recording: a recording of the tree.
+        view: one of its Kinects.
+    """
+    spec = next(spec for spec in RECORDINGS if spec.name == recording)
+    T_view_from_level = invert(level_from_view(view))
+    pixels = []
+    for person in people_of(spec, files):
+        moved = move_parameters(files, person.gender, person.parameters, T_view_from_level)
+        with torch.no_grad():
+            mesh = load_smplx(files, person.gender)(**parameter_tensors(moved))
+        joints = mesh.joints[:, list(BODY25_FROM_SMPLX)].double().numpy()
+        flat, _ = cv2.projectPoints(
+            joints.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), _COLOR_K, _COLOR_DISTORTION
+        )
+        pixels.append(flat.reshape(-1, 25, 2))
+    for row in range(NUM_FRAMES):
+        people = np.zeros((2, 118, 3))
+        for place, one in enumerate(pixels if row % 2 == 0 else pixels[::-1]):
+            people[place, :25] = np.column_stack([one[row], np.full(25, 0.9)])
+        name = f"frame_{spec.start_frame + row:05d}_keypoints.json"
+        write_bytes(folder / recording / view / name, openpose_bytes(people))
 
 
 def people_of(spec: RecordingSpec, files: BodyFiles) -> list[Person]:
@@ -167,7 +207,7 @@ def _write_fits(root: Path, spec: RecordingSpec, index: int, person: Person, fil
             write_bytes(path, pickled(content))
 
 
-def _write_images(root: Path, spec: RecordingSpec, people: Sequence[Person]) -> None:
+def _write_images(root: Path, spec: RecordingSpec, people: Sequence[Person], depth_frames: int) -> None:
     moments = [moment(people, row) for row in range(NUM_FRAMES)]
     for view in spec.views:
         T_level_from_color = level_from_view(view)
@@ -181,11 +221,12 @@ def _write_images(root: Path, spec: RecordingSpec, people: Sequence[Person]) -> 
             write_bytes(root / "kinect_color" / spec.name / view / name, jpeg.tobytes())
         T_level_from_depth = T_level_from_color @ color_from_depth()
         depth = Eye(_DEPTH_K, (640, 576), T_level_from_depth, _DEPTH_DISTORTION)
-        depth_m, _ = moments[0].seen_by(depth)
-        codes = np.clip(np.round(depth_m * DEPTH_CODES_PER_M), 0, 65535).astype(np.uint16)
-        _, png = cv2.imencode(".png", codes)
-        name = f"frame_{spec.start_frame:05d}.png"
-        write_bytes(root / "kinect_depth" / spec.name / view / name, png.tobytes())
+        for row in range(depth_frames):
+            depth_m, _ = moments[row].seen_by(depth)
+            codes = np.clip(np.round(depth_m * DEPTH_CODES_PER_M), 0, 65535).astype(np.uint16)
+            _, png = cv2.imencode(".png", codes)
+            name = f"frame_{spec.start_frame + row:05d}.png"
+            write_bytes(root / "kinect_depth" / spec.name / view / name, png.tobytes())
 
 
 def _camera_json(
