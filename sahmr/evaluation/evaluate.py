@@ -301,7 +301,7 @@ def _pool(
     for warning in (*table.warnings, *warnings):
         logger.warning("%s", warning)
     fits = settings.pseudo_gt is not None
-    dataset = "fits, against the true bodies" if fits else f"the {_REFERENCES[kind]} themselves"
+    dataset = "fits, against the true bodies" if fits else f"the reference itself: {_REFERENCES[kind]}"
     descriptions = {DATASET_GT: RowDescription("Dataset GT", dataset)}
     descriptions |= {name: row.description for name, row in loaded.items()}
     return Evaluation(replace(table, warnings=(*table.warnings, *warnings)), descriptions)
