@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 
 	--jaxtyping-packages=pipelines,sahmr,beartype.beartype
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors egobody-capture report all demo plan status server worker deploy schedule-check close-zombies synthesise init capture-example doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
+.PHONY: help setup pseudo-gt shards look export-shards verify train evaluate ablation marker-errors moved-scenes egobody-capture report all demo plan status server worker deploy schedule-check close-zombies synthesise init capture-example doctor survey compare train-priors calibrate-quality bench test test-all lint format clean
 
 help: ## explain the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ report: setup ## one page about a finished run: make report SET="run=outputs/pse
 
 marker-errors: setup ## fits of a run on PROX quantitative against marker capture: make marker-errors SET="run=..."
 	$(RUN) marker-errors $(OPTIONS)
+
+moved-scenes: setup ## take out of PROX's rooms what was moved after the scan: make moved-scenes SET="prox.root=..."
+	$(RUN) moved-scenes $(OPTIONS)
 
 egobody-capture: setup ## a person of EgoBody -> a tree to fit: make egobody-capture SET="egobody.root=... keypoints=... recording=..."
 	$(RUN) egobody-capture $(OPTIONS)

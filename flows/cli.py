@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pseudo-gt", _pseudo_gt, "regenerate the ground truth and print the table"),
         ("shards", _shards, "write training shards of a finished run, or of true bodies"),
         ("marker-errors", _marker_errors, "fits of a run on PROX quantitative against marker capture"),
+        ("moved-scenes", _moved_scenes, "rooms of a PROX tree without what was moved after the scan"),
         ("egobody-capture", _egobody_capture, "prepare one person of EgoBody to be fitted"),
         ("report", _report, "write one page about a finished run: tables, worst frames, 3D view"),
         ("all", _all, "pseudo-gt, shards, train, evaluate, report, one after another"),
@@ -123,6 +124,16 @@ def _marker_errors(options: argparse.Namespace) -> int:
 
     settings = load_settings(MarkerErrorSettings, options.config, options.overrides)
     sys.stdout.write(measure_marker_errors(settings))
+    return EXIT_OK
+
+
+def _moved_scenes(options: argparse.Namespace) -> int:
+    from pipelines.config import load_settings
+    from pipelines.moved_scenes import MovedScenesSettings, write_moved_scenes
+
+    settings = load_settings(MovedScenesSettings, options.config, options.overrides)
+    write_moved_scenes(settings, progress=sys.stderr.isatty())
+    sys.stdout.write(f'use it: make pseudo-gt SET="... prox.edited_scenes={settings.out_dir}"\n')
     return EXIT_OK
 
 

@@ -62,10 +62,19 @@ class ProxDataset:
             body_files: body models; with them released fits are used to tell raw from flipped keypoints.
 
         Raises:
-            DataMissing: not a PROX tree.
+            DataMissing: not a PROX tree, or no folder of edited scenes where one is asked for.
         """
         self.settings = settings or ProxSettings()
         self.layout = ProxLayout.find(root, self.settings.split, self.settings.keypoints_folder)
+        edited = self.settings.edited_scenes
+        if edited is not None and not (edited / "moved.json").is_file():
+            raise DataMissing(
+                "no edited scenes",
+                where=edited,
+                expected="moved.json and, of recordings in which something was moved, scenes/ and sdf/",
+                fix="run `make moved-scenes`, or leave prox.edited_scenes empty",
+            )
+        self._edited = None if edited is None else ProxLayout(edited)
         self.body_files = body_files
         self._tables = lru_cache(_TABLES_KEPT)(self._read_frames)
         self._scenes = lru_cache(1)(self._read_scene)
@@ -132,9 +141,11 @@ class ProxDataset:
         return self._floors(self.scene_name(recording))
 
     def scene(self, recording: str) -> SceneScan:
-        """Scan and SDF of a recording's room (also by the room's own name)."""
+        """Scan and SDF of a recording's room (also by the room's own name), edited where there is an edit."""
+        if self._edited is not None and self._edited.scan(recording).is_file():
+            return self._scenes(self._edited, recording)
         parsed = RecordingName.parse(recording)
-        return self._scenes(recording if parsed is None else parsed.scene)
+        return self._scenes(self.layout, recording if parsed is None else parsed.scene)
 
     def color_image(self, recording: str, frame_name: str) -> UInt8[np.ndarray, "height width 3"]:
         """RGB, true image."""
@@ -297,9 +308,9 @@ class ProxDataset:
             logger.warning("%s: no frame names: %s", recording, ", ".join(table.unrecognised[:5]))
         return table
 
-    def _read_scene(self, scene: str) -> SceneScan:
+    def _read_scene(self, layout: ProxLayout, scene: str) -> SceneScan:
         return read_scene(
-            self.layout,
+            layout,
             scene,
             with_normals=self.settings.sdf_normals,
             mismatch_m=self.settings.sdf_mismatch_m,

@@ -61,6 +61,9 @@ class ProxSettings(Settings):
     sdf_mismatch_m: PositiveFloat = 0.05
     """Median distance of scan vertices from the SDF's surface above which the two do not belong
     together (never less than one voxel)."""
+    edited_scenes: Path | None = None
+    """Folder that `moved-scenes` wrote: rooms without what was moved, by recording. Where it has none, the
+    tree's own scene counts."""
     max_transl_m: PositiveFloat = 10.0
     """A released fit farther from the camera is a failure (datasets page, 1.13)."""
 

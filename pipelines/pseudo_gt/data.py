@@ -106,6 +106,9 @@ def recording_inputs(
         "body segments": ("body_segments/*",),
     }
     hashes = {name: hash_files(base, globs) for name, globs in patterns.items()}
+    if settings.prox.edited_scenes is not None:
+        edits = (f"scenes/{recording}.*", f"sdf/{recording}[._]*")
+        hashes["edited scene"] = hash_files(settings.prox.edited_scenes, edits)
     if settings.prox.genders_file is not None:
         hashes["genders"] = _file_identity(settings.prox.genders_file)
     files = body_files(settings)
