@@ -19,14 +19,13 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipelines.artifacts import atomic_path
 from pipelines.humor_training.settings import HumorScheduleSettings
 from pipelines.motion_prior.canonical import (
     heading_rotmat,
@@ -39,6 +38,7 @@ from pipelines.motion_prior.rollout import RollOut, transitions
 from pipelines.motion_prior.state import STATE_SIZE, MotionState, pack, unpack
 from pipelines.motion_prior.train_motion import gaussian_kl, reconstruction_terms
 from pipelines.motion_prior.training_data import TrainingMotions
+from pipelines.motion_prior.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def train_by_humor(
     """
     torch.manual_seed(seed)
     run = _Run.begin(motions, settings, seed)
-    if checkpoint is not None and checkpoint.is_file():
+    if checkpoint is not None:
         run.resume(checkpoint)
     held_out = None if validation is None else _held_out(validation, settings)
     while run.epoch < settings.epochs:
@@ -96,20 +96,18 @@ def train_by_humor(
         logger.info("humor epoch %d: %s", run.epoch, _told(losses))
         if checkpoint is not None:
             run.keep(checkpoint)
+    prior = run.state.prior
     if run.best is not None:
-        run.prior.load_state_dict(run.best)
-    return run.prior.requires_grad_(False).eval(), run.history
+        prior.load_state_dict(run.best)
+    return prior.requires_grad_(False).eval(), run.history
 
 
 @dataclass(eq=False)
 class _Run:
     """What changes during a training."""
 
-    identity: str
+    state: TrainingState
     settings: HumorScheduleSettings
-    prior: MotionPrior
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
     epoch: int
     history: list[dict[str, float]]
     best_loss: float
@@ -121,26 +119,27 @@ class _Run:
         optimiser = torch.optim.Adamax(prior.parameters(), lr=settings.learning_rate)
         generator = torch.Generator().manual_seed(seed)
         identity = f"humor {settings.content_hash()} {seed} {len(motions.clip)}"
-        return _Run(identity, settings, prior, optimiser, generator, 0, [], math.inf, None)
+        state = TrainingState(identity, prior, optimiser, generator)
+        return _Run(state, settings, 0, [], math.inf, None)
 
     def train_epoch(self, motions: TrainingMotions) -> dict[str, float]:
-        self.prior.train()
-        settings = self.settings
+        prior, optimiser, settings = self.state.prior, self.state.optimiser, self.settings
+        prior.train()
         passed = sum(self.epoch >= milestone for milestone in settings.milestones)
-        self.optimiser.param_groups[0]["lr"] = settings.learning_rate * settings.decay**passed
+        optimiser.param_groups[0]["lr"] = settings.learning_rate * settings.decay**passed
         truth = truth_probability(self.epoch, settings)
         ramp = min(1.0, self.epoch / settings.kl_ramp_epochs) if settings.kl_ramp_epochs else 1.0
         sums: dict[str, float] = defaultdict(float)
         count = 0
         for windows in self._batches(motions):
-            terms = window_losses(self.prior, windows, truth, self.generator)
+            terms = window_losses(prior, windows, truth, self.state.generator)
             loss = _weighted(terms, settings, ramp)
-            self.optimiser.zero_grad()
+            optimiser.zero_grad()
             loss.backward()
             if not self._finite(loss):
                 sums["skipped_batches"] += 1
                 continue
-            self.optimiser.step()
+            optimiser.step()
             count += 1
             for name, value in {**terms, "loss": loss}.items():
                 sums[name] += float(value.detach())
@@ -150,9 +149,9 @@ class _Run:
 
     @torch.no_grad()
     def validate(self, windows: Windows) -> float:
-        self.prior.eval()
+        self.state.prior.eval()
         generator = torch.Generator().manual_seed(0)
-        terms = window_losses(self.prior, windows, 0.0, generator)
+        terms = window_losses(self.state.prior, windows, 0.0, generator)
         return float(_weighted(terms, self.settings, 1.0))
 
     def close_epoch(self, losses: dict[str, float]) -> None:
@@ -162,43 +161,31 @@ class _Run:
         judged = self.epoch > self.settings.own_epochs and "validation" in losses
         if judged and losses["validation"] < self.best_loss:
             self.best_loss = losses["validation"]
-            self.best = {name: value.clone() for name, value in self.prior.state_dict().items()}
+            self.best = {name: value.clone() for name, value in self.state.prior.state_dict().items()}
 
     def keep(self, path: Path) -> None:
-        content = {
-            **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in _LIVE},
-            "model": self.prior.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        counts = {"epoch": self.epoch, "history": self.history}
+        self.state.keep(path, {**counts, "best_loss": self.best_loss, "best": self.best})
 
     def resume(self, path: Path) -> None:
-        content = torch.load(path, weights_only=True)
-        if content["identity"] != self.identity:
-            logger.info("%s belongs to another training; starting anew", path)
-            return
-        self.prior.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.generator.set_state(content["generator"])
-        self.epoch, self.history = content["epoch"], content["history"]
-        self.best_loss, self.best = content["best_loss"], content["best"]
-        logger.info("going on after epoch %d", self.epoch)
+        progress = self.state.resume(path)
+        if progress is not None:
+            self.epoch, self.history = progress["epoch"], progress["history"]
+            self.best_loss, self.best = progress["best_loss"], progress["best"]
+            logger.info("going on after epoch %d", self.epoch)
 
     def _batches(self, motions: TrainingMotions) -> Iterator[Windows]:
         settings = self.settings
         batches = settings.batches_per_epoch or math.ceil(len(motions.num_frames) / settings.batch_size)
         for _ in range(batches):
-            starts = starts_by_clip(motions, settings.batch_size, settings.steps + 1, self.generator)
+            starts = starts_by_clip(
+                motions, settings.batch_size, settings.steps + 1, self.state.generator
+            )
             yield Windows.at(motions, starts, settings.steps)
 
     def _finite(self, loss: Tensor) -> bool:
-        gradients = [p.grad for p in self.prior.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.state.prior.parameters() if p.grad is not None]
         return bool(torch.isfinite(loss)) and all(bool(torch.isfinite(g).all()) for g in gradients)
-
-
-_LIVE = ("settings", "prior", "optimiser", "generator")
 
 
 def truth_probability(epoch: int, settings: HumorScheduleSettings) -> float:

@@ -26,7 +26,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipelines.artifacts import atomic_path
 from pipelines.bodies.joints import SMPL_PARENTS
 from pipelines.bodies.skinning import forward_kinematics
 from pipelines.config import Settings
@@ -35,6 +34,7 @@ from pipelines.motion_prior.rollout import RollOut, roll_out, transitions
 from pipelines.motion_prior.state import CONTACT_JOINTS, NUM_CONTACTS, MotionState
 from pipelines.motion_prior.training_data import TrainingMotions
 from pipelines.motion_prior.training_start import start_from_data
+from pipelines.motion_prior.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -111,14 +111,14 @@ def train_motion_prior(
     """
     torch.manual_seed(seed)
     run = _Run.begin(motions, settings, seed)
-    if checkpoint is not None and checkpoint.is_file():
+    if checkpoint is not None:
         run.resume(checkpoint)
     total = sum(phase.iterations for phase in settings.phases)
     running: dict[str, float] = {}
     for iteration, phase in enumerate(_schedule(settings)):
         if iteration < run.iteration:
             continue
-        run.optimiser.param_groups[0]["lr"] = _learning_rate(settings, iteration, total)
+        run.state.optimiser.param_groups[0]["lr"] = _learning_rate(settings, iteration, total)
         ramp = min(1.0, iteration / total / settings.kl_ramp) if settings.kl_ramp > 0 else 1.0
         for name, value in run.step(motions, phase, ramp).items():
             running[name] = running.get(name, 0.0) + value / _LOG_EVERY
@@ -129,18 +129,15 @@ def train_motion_prior(
             running = {}
         if checkpoint is not None and run.iteration % _KEEP_EVERY == 0:
             run.keep(checkpoint)
-    return run.prior.requires_grad_(False).eval(), run.history
+    return run.state.prior.requires_grad_(False).eval(), run.history
 
 
 @dataclass(eq=False)
 class _Run:
     """What changes during a training."""
 
-    identity: str
+    state: TrainingState
     settings: MotionTrainingSettings
-    prior: MotionPrior
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
     iteration: int
     history: list[dict[str, float]]
 
@@ -151,40 +148,27 @@ class _Run:
         start_from_data(prior, motions, output_weights(settings.weights), generator)
         optimiser = torch.optim.Adam(prior.parameters(), lr=settings.learning_rate)
         identity = f"{settings.content_hash()} {seed} {len(motions.clip)}"
-        return _Run(identity, settings, prior, optimiser, generator, 0, [])
+        return _Run(TrainingState(identity, prior, optimiser, generator), settings, 0, [])
 
     def step(self, motions: TrainingMotions, phase: MotionPhase, kl_ramp: float) -> dict[str, float]:
-        terms = _losses(self.prior, motions, phase, self.generator)
+        prior, optimiser = self.state.prior, self.state.optimiser
+        terms = _losses(prior, motions, phase, self.state.generator)
         loss = _weighted(terms, self.settings.weights, kl_ramp)
-        self.optimiser.zero_grad()
+        optimiser.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.prior.parameters(), self.settings.gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(prior.parameters(), self.settings.gradient_norm)
         if torch.isfinite(loss) and torch.isfinite(norm):
-            self.optimiser.step()
+            optimiser.step()
         return {name: float(value.detach()) for name, value in {**terms, "loss": loss}.items()}
 
     def keep(self, path: Path) -> None:
-        content = {
-            "identity": self.identity,
-            "model": self.prior.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "iteration": self.iteration,
-            "history": self.history,
-        }
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        self.state.keep(path, {"iteration": self.iteration, "history": self.history})
 
     def resume(self, path: Path) -> None:
-        content = torch.load(path, weights_only=True)
-        if content["identity"] != self.identity:
-            logger.info("%s belongs to another training; starting anew", path)
-            return
-        self.prior.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.generator.set_state(content["generator"])
-        self.iteration, self.history = content["iteration"], content["history"]
-        logger.info("going on from iteration %d", self.iteration)
+        progress = self.state.resume(path)
+        if progress is not None:
+            self.iteration, self.history = progress["iteration"], progress["history"]
+            logger.info("going on from iteration %d", self.iteration)
 
 
 def output_weights(weights: MotionLossWeights) -> Float[Tensor, "216"]:
