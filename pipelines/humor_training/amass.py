@@ -8,25 +8,18 @@ held-out split that is there, beside those of the prior that comes with the pack
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from safetensors.torch import save
-
-from pipelines.artifacts import write_bytes, write_json
+from pipelines.artifacts import write_json
 from pipelines.bodies.files import BodyFiles
 from pipelines.errors import DataMissing
 from pipelines.humor_training.measure import measure_motion_prior
 from pipelines.humor_training.settings import HumorScheduleSettings
 from pipelines.humor_training.train import train_by_humor
-from pipelines.motion_prior.checkpoint import (
-    METADATA_KEY,
-    SHIPPED_MOTION,
-    load_motion_prior,
-)
-from pipelines.motion_prior.train import TrainingSettings, train_priors
+from pipelines.motion_prior.checkpoint import SHIPPED_MOTION, load_motion_prior
+from pipelines.motion_prior.train import MotionTrainer, TrainedMotion, TrainingSettings, train_priors
 from pipelines.motion_prior.training_data import TrainingMotions, prepare_motions
 from pipelines.other_datasets.amass.dataset import AmassDataset
 from pipelines.other_datasets.amass.motions import Split
@@ -36,7 +29,6 @@ logger = logging.getLogger(__name__)
 Schedule = Literal["ours", "humor"]
 TRAINING: Final = "training.json"
 MEASURED: Final = "measured.json"
-_PARTIAL: Final = "motion_prior.partial.pt"
 _HELD_OUT: Final[tuple[Split, ...]] = ("val", "test")
 
 
@@ -63,14 +55,8 @@ def train_on_amass(
     """
     train = data.clips("train")
     held_out = _held_out(data, files)
-    # With HuMoR's schedule the motion prior is trained below; the other two are the same.
-    own = (
-        training if schedule == "ours" else training.model_copy(update={"motion": _untrained(training)})
-    )
-    summary = train_priors(train.clips, files, own, out_dir)
-    if schedule == "humor":
-        motions = prepare_motions(train.clips, files)
-        summary = {**summary, **_by_humor(motions, held_out.get("val"), humor, training.seed, out_dir)}
+    trainer = None if schedule == "ours" else _by_humor(held_out.get("val"), humor, training.seed)
+    summary = train_priors(train.clips, files, training, out_dir, trainer)
     told = {"motions": "AMASS", "schedule": schedule, "left_out": train.skipped, **summary}
     write_json(out_dir / TRAINING, told)
     write_json(out_dir / MEASURED, _measured(out_dir / SHIPPED_MOTION.name, held_out))
@@ -87,26 +73,15 @@ def _held_out(data: AmassDataset, files: BodyFiles) -> dict[str, TrainingMotions
     return found
 
 
-def _untrained(training: TrainingSettings) -> Any:
-    return training.motion.model_copy(update={"phases": ()})
-
-
 def _by_humor(
-    motions: TrainingMotions,
-    validation: TrainingMotions | None,
-    settings: HumorScheduleSettings,
-    seed: int,
-    out_dir: Path,
-) -> dict[str, Any]:
-    """Train and write the motion prior in half precision, as the shipped one."""
-    partial = out_dir / _PARTIAL
-    prior, history = train_by_humor(motions, validation, settings, seed, partial)
-    told = {"schedule": "humor", "settings": settings.model_dump(mode="json"), "losses": history[-1:]}
-    tensors = {name: value.half().contiguous() for name, value in prior.state_dict().items()}
-    text = json.dumps({**told, "seed": seed}, sort_keys=True)
-    write_bytes(out_dir / SHIPPED_MOTION.name, save(tensors, metadata={METADATA_KEY: text}))
-    partial.unlink(missing_ok=True)
-    return {"motion": history[-1:], "epochs": len(history)}
+    validation: TrainingMotions | None, settings: HumorScheduleSettings, seed: int
+) -> MotionTrainer:
+    def train(motions: TrainingMotions, partial: Path) -> TrainedMotion:
+        prior, losses = train_by_humor(motions, validation, settings, seed, partial)
+        told = {"schedule": "humor", "settings": settings.model_dump(mode="json")}
+        return TrainedMotion(prior, losses, told)
+
+    return train
 
 
 def _measured(path: Path, held_out: dict[str, TrainingMotions]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ from pipelines.motion_prior.checkpoint import (
     SHIPPED_POSE,
 )
 from pipelines.motion_prior.initial_state import InitialStatePrior
+from pipelines.motion_prior.network import MotionPrior
 from pipelines.motion_prior.train_initial_state import MixtureTrainingSettings, train_initial_state
 from pipelines.motion_prior.train_motion import MotionTrainingSettings, train_motion_prior
 from pipelines.motion_prior.train_pose import PoseTrainingSettings, train_pose_prior
-from pipelines.motion_prior.training_data import TrainingClip, prepare_motions
+from pipelines.motion_prior.training_data import TrainingClip, TrainingMotions, prepare_motions
 
 logger = logging.getLogger(__name__)
+
+PARTIAL = "motion_prior.partial.pt"
+"""Where a training of the motion prior is kept until its weights are written."""
 
 
 class TrainingSettings(Settings):
@@ -47,10 +52,35 @@ class TrainingSettings(Settings):
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedMotion:
+    """A motion prior and how it came about."""
+
+    prior: MotionPrior
+    losses: list[dict[str, float]]
+    told: Mapping[str, Any]
+    """Settings and the like, for the weights file."""
+
+
+MotionTrainer = Callable[[TrainingMotions, Path], TrainedMotion]
+"""Trains on motions; may keep an unfinished training in the given file."""
+
+
 def train_priors(
-    clips: Sequence[TrainingClip], files: BodyFiles, settings: TrainingSettings, out_dir: Path
+    clips: Sequence[TrainingClip],
+    files: BodyFiles,
+    settings: TrainingSettings,
+    out_dir: Path,
+    train_motion: MotionTrainer | None = None,
 ) -> dict[str, Any]:
     """Train all three priors and write them to `out_dir`.
+
+    Args:
+        clips: training motions.
+        files: body models of their genders.
+        settings: of the three.
+        out_dir: where they go.
+        train_motion: another training of the motion prior than `settings.motion`.
 
     Returns:
         Counts of clips and frames by family, and the last losses of each prior.
@@ -82,15 +112,23 @@ def train_priors(
         _half(pose),
         {**common, "settings": settings.pose.model_dump(mode="json"), "losses": pose_losses[-1:]},
     )
-    partial = out_dir / "motion_prior.partial.pt"
-    motion, motion_losses = train_motion_prior(motions, settings.motion, settings.seed, partial)
+    partial = out_dir / PARTIAL
+    motion = (train_motion or _by_our_schedule(settings))(motions, partial)
     _write(
         out_dir / SHIPPED_MOTION.name,
-        _half(motion),
-        {**common, "settings": settings.motion.model_dump(mode="json"), "losses": motion_losses[-1:]},
+        _half(motion.prior),
+        {**common, **motion.told, "losses": motion.losses[-1:]},
     )
     partial.unlink(missing_ok=True)
-    return {**common, "pose": pose_losses[-1:], "motion": motion_losses[-1:]}
+    return {**common, "pose": pose_losses[-1:], "motion": motion.losses[-1:]}
+
+
+def _by_our_schedule(settings: TrainingSettings) -> MotionTrainer:
+    def train(motions: TrainingMotions, partial: Path) -> TrainedMotion:
+        prior, losses = train_motion_prior(motions, settings.motion, settings.seed, partial)
+        return TrainedMotion(prior, losses, {"settings": settings.motion.model_dump(mode="json")})
+
+    return train
 
 
 def _half(model: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from pipelines.motion_prior.checkpoint import PriorSettings, load_priors, read_m
 from pipelines.motion_prior.network import MotionPrior, MotionPriorSettings
 from pipelines.motion_prior.pose_prior import PosePriorSettings
 from pipelines.motion_prior.rollout import roll_out, transitions
-from pipelines.motion_prior.train import TrainingSettings, train_priors
+from pipelines.motion_prior.train import PARTIAL, TrainedMotion, TrainingSettings, train_priors
 from pipelines.motion_prior.train_initial_state import MixtureTrainingSettings
 from pipelines.motion_prior.train_motion import (
     MotionPhase,
@@ -163,3 +163,23 @@ def test_interrupted_training_ends_with_the_same_weights(clips, files, tmp_path,
     resumed, _ = train_motion_prior(motions, settings, 0, kept)
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
+
+
+def test_what_an_interrupted_training_kept_is_there_when_it_is_begun_again(clips, files, tmp_path):
+    short = QUICK.model_copy(update={"pose": QUICK.pose.model_copy(update={"iterations": 2})})
+    seen = []
+
+    def own_schedule(motions, partial):
+        seen.append(partial.is_file())
+        partial.write_bytes(b"kept")
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        return TrainedMotion(MotionPrior(SMALL), [{"loss": 1.0}], {"schedule": "own"})
+
+    with pytest.raises(KeyboardInterrupt):
+        train_priors(clips[:2], files, short, tmp_path, own_schedule)
+    assert not (tmp_path / "motion_prior.safetensors").exists()
+    train_priors(clips[:2], files, short, tmp_path, own_schedule)
+    assert seen == [False, True]
+    assert not (tmp_path / PARTIAL).exists()
+    assert read_metadata(tmp_path / "motion_prior.safetensors")["schedule"] == "own"
