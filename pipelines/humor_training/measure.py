@@ -29,7 +29,7 @@ def measure_motion_prior(
 ) -> dict[str, float]:
     """Errors of reconstruction, all by the posterior's means.
 
-    Windows are laid one after another; those beyond `max_windows` are thinned evenly.
+    A window begins at every frame that leaves room for it; more than `max_windows` are thinned evenly.
 
     Returns:
         `joints_mm_<n>`: mean distance of the 22 joints n frames into a roll-out from the true first state;

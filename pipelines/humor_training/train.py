@@ -38,7 +38,7 @@ from pipelines.motion_prior.rollout import RollOut, transitions
 from pipelines.motion_prior.state import STATE_SIZE, MotionState, pack, unpack
 from pipelines.motion_prior.train_motion import gaussian_kl, reconstruction_terms
 from pipelines.motion_prior.training_data import TrainingMotions
-from pipelines.motion_prior.training_state import TrainingState
+from pipelines.motion_prior.training_state import TrainingState, training_identity
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def train_by_humor(
             data and seed goes on from it and ends with the same weights.
     """
     torch.manual_seed(seed)
-    run = _Run.begin(motions, settings, seed)
+    run = _Run.begin(motions, validation, settings, seed)
     if checkpoint is not None:
         run.resume(checkpoint)
     held_out = None if validation is None else _held_out(validation, settings)
@@ -114,11 +114,16 @@ class _Run:
     best: dict[str, Tensor] | None
 
     @staticmethod
-    def begin(motions: TrainingMotions, settings: HumorScheduleSettings, seed: int) -> _Run:
+    def begin(
+        motions: TrainingMotions,
+        validation: TrainingMotions | None,
+        settings: HumorScheduleSettings,
+        seed: int,
+    ) -> _Run:
         prior = MotionPrior(settings.network)
         optimiser = torch.optim.Adamax(prior.parameters(), lr=settings.learning_rate)
         generator = torch.Generator().manual_seed(seed)
-        identity = f"humor {settings.content_hash()} {seed} {len(motions.clip)}"
+        identity = training_identity("humor", settings, seed, motions, validation)
         state = TrainingState(identity, prior, optimiser, generator)
         return _Run(state, settings, 0, [], math.inf, None)
 

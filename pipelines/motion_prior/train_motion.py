@@ -34,7 +34,7 @@ from pipelines.motion_prior.rollout import RollOut, roll_out, transitions
 from pipelines.motion_prior.state import CONTACT_JOINTS, NUM_CONTACTS, MotionState
 from pipelines.motion_prior.training_data import TrainingMotions
 from pipelines.motion_prior.training_start import start_from_data
-from pipelines.motion_prior.training_state import TrainingState
+from pipelines.motion_prior.training_state import TrainingState, training_identity
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ def train_motion_prior(
         motions: training data.
         settings: widths, phases, weights.
         seed: of first values, windows and noise.
-        checkpoint: where to keep the state every few minutes; an interrupted training of the same
-            settings and seed goes on from it and ends with the same weights.
+        checkpoint: where to keep the state every few minutes; an interrupted training of the same settings,
+            data and seed goes on from it and ends with the same weights.
     """
     torch.manual_seed(seed)
     run = _Run.begin(motions, settings, seed)
@@ -147,7 +147,7 @@ class _Run:
         prior = MotionPrior(settings.network)
         start_from_data(prior, motions, output_weights(settings.weights), generator)
         optimiser = torch.optim.Adam(prior.parameters(), lr=settings.learning_rate)
-        identity = f"{settings.content_hash()} {seed} {len(motions.clip)}"
+        identity = training_identity("ours", settings, seed, motions)
         return _Run(TrainingState(identity, prior, optimiser, generator), settings, 0, [])
 
     def step(self, motions: TrainingMotions, phase: MotionPhase, kl_ramp: float) -> dict[str, float]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipelines.artifacts import atomic_path
+from pipelines.config import Settings
 from pipelines.motion_prior.network import MotionPrior
+from pipelines.motion_prior.training_data import TrainingMotions
 
 logger = logging.getLogger(__name__)
 
@@ -54,3 +58,17 @@ class TrainingState:
         self.optimiser.load_state_dict(content.pop("optimiser"))
         self.generator.set_state(content.pop("generator"))
         return content
+
+
+def training_identity(
+    schedule: str, settings: Settings, seed: int, *data: TrainingMotions | None
+) -> str:
+    """Hash of everything that decides a training; motions count by what they hold."""
+    digest = sha256(f"{schedule} {settings.content_hash()} {seed}".encode())
+    for motions in data:
+        digest.update(b"\0")
+        if motions is not None:
+            states = [getattr(motions.states, name) for name in motions.states.__slots__]
+            for tensor in (*states, motions.contacts, motions.rest_joints, motions.num_frames):
+                digest.update(np.ascontiguousarray(tensor.numpy()))
+    return digest.hexdigest()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from pipelines.bodies.files import resolve_body_files
 from pipelines.motion_prior.network import MotionPrior, MotionPriorSettings
-from pipelines.motion_prior.training_state import TrainingState
+from pipelines.motion_prior.training_data import TrainingClip, prepare_motions
+from pipelines.motion_prior.training_state import TrainingState, training_identity
 
 SMALL = MotionPriorSettings(encoder_widths=(32,) * 4, prior_widths=(32,) * 4, decoder_widths=(32,) * 3)
 
@@ -43,3 +47,21 @@ def test_another_training_is_not_taken_up(tmp_path: Path) -> None:
     assert other.resume(path) is None
     assert other.resume(tmp_path / "absent.pt") is None
     assert torch.equal(take_step(other), take_step(begun("b", 1)))
+
+
+def test_a_training_is_known_by_what_its_motions_hold() -> None:
+    rotvecs, transl = np.zeros((8, 22, 3)), np.zeros((8, 3))
+    clip = TrainingClip("still", "still", "male", np.zeros(10), rotvecs, transl)
+    motions = prepare_motions([clip], resolve_body_files(None))
+    touching = replace(motions, contacts=1 - motions.contacts)
+    own = training_identity("ours", SMALL, 0, motions)
+    assert own == training_identity("ours", SMALL, 0, replace(motions))
+    others = [
+        training_identity("humor", SMALL, 0, motions),
+        training_identity("ours", MotionPriorSettings(), 0, motions),
+        training_identity("ours", SMALL, 1, motions),
+        training_identity("ours", SMALL, 0, touching),
+        training_identity("ours", SMALL, 0, motions, None),
+        training_identity("ours", SMALL, 0, motions, motions),
+    ]
+    assert len({own, *others}) == 7
