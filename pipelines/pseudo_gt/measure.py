@@ -25,7 +25,7 @@ from pipelines.metrics.summary import MetricsTable, summarise
 from pipelines.metrics.tables import write_markdown
 from pipelines.pseudo_gt.data import DataSource
 from pipelines.pseudo_gt.fit import RecordingJob, baseline_name
-from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.pseudo_gt.settings import STORED, PseudoGtSettings
 from pipelines.records import BodyTrack, FittedSequence, SyntheticTruth
 from pipelines.synthetic.truth import read_truth, truth_path
 
@@ -132,5 +132,5 @@ def write_table(settings: PseudoGtSettings, data: DataSource, recordings: Sequen
     table.write(settings.run_dir / "metrics.json")
     write_markdown(settings.run_dir / "metrics.md", table)
     save_headline_chart(settings.run_dir / "metrics.png", table)
-    write_text(settings.run_dir / "settings.yaml", settings_yaml(settings))
+    write_text(settings.run_dir / STORED, settings_yaml(settings))
     return table

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
-from pipelines.config import Settings
+from pipelines.config import Settings, load_settings
 from pipelines.datasets.settings import ProxSettings
+from pipelines.errors import DataInvalid, DataMissing
 from pipelines.fitting.prox_style.settings import ProxStyleSettings
 from pipelines.fitting.settings import HumorSettings
 from pipelines.metrics.settings import MetricSettings
 from pipelines.motion_prior.checkpoint import PriorSettings
 from pipelines.synthetic.presets import PresetName
+
+STORED: Final = "settings.yaml"
+"""Lies in the run's folder once the run is finished."""
+RUN_FIRST: Final = "run `make pseudo-gt` first, or set run= to the folder of a run"
 
 
 class RunnerSettings(Settings):
@@ -79,3 +84,30 @@ class PseudoGtSettings(Settings):
     def run_dir(self) -> Path:
         """Where everything of this run goes."""
         return self.out_dir / self.name
+
+
+def read_run(folder: Path) -> PseudoGtSettings:
+    """Settings of a finished run, with the folder as it is given: it may have been moved.
+
+    Raises:
+        DataMissing: no run, or it is not finished.
+        DataInvalid: the folder was renamed.
+    """
+    stored = folder / STORED
+    if not stored.is_file():
+        raise DataMissing(
+            "no finished pseudo-gt run",
+            where=folder,
+            expected=f"{STORED} and recordings/",
+            fix=RUN_FIRST,
+        )
+    run = load_settings(PseudoGtSettings, stored).model_copy(update={"out_dir": folder.parent})
+    if run.run_dir != folder:
+        raise DataInvalid(
+            "the folder of a run has another name than the run",
+            where=folder,
+            expected=run.name,
+            found=folder.name,
+            fix=f"call the folder {run.name}",
+        )
+    return run

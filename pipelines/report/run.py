@@ -9,15 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.artifacts import hash_file, read_marker
-from pipelines.config import load_settings
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.metrics.evaluate import TRUTH, RecordingMetrics
 from pipelines.metrics.summary import METHOD_TITLES, MetricsTable, result_of, summarise
 from pipelines.pseudo_gt.data import DataSource, data_source, list_recordings
 from pipelines.pseudo_gt.fit import RecordingJob
-from pipelines.pseudo_gt.settings import PseudoGtSettings
-
-_RUN_FIRST = "run `make pseudo-gt` first, or set run= to the folder of a run"
+from pipelines.pseudo_gt.settings import RUN_FIRST, PseudoGtSettings, read_run
 
 
 @dataclass(frozen=True)
@@ -37,17 +34,9 @@ class FinishedRun:
 
         Raises:
             DataMissing: no run, no measured recording, or none of that name.
+            DataInvalid: the folder was renamed.
         """
-        stored = folder / "settings.yaml"
-        if not stored.is_file():
-            raise DataMissing(
-                "no finished pseudo-gt run",
-                where=folder,
-                expected="settings.yaml and recordings/",
-                fix=_RUN_FIRST,
-            )
-        settings = load_settings(PseudoGtSettings, stored)
-        settings = settings.model_copy(update={"out_dir": folder.parent})
+        settings = read_run(folder)
         names = sorted(list_recordings(settings, data_source(settings)))
         chosen = [n for n in names if not patterns or any(fnmatchcase(n, p) for p in patterns)]
         measured = [n for n in chosen if (folder / "recordings" / n / "metrics.json").is_file()]
@@ -57,7 +46,7 @@ class FinishedRun:
                 where=folder / "recordings",
                 expected=patterns or "recordings with a metrics.json",
                 found=f"{len(names)} recordings, {len(chosen)} of that name",
-                fix=_RUN_FIRST,
+                fix=RUN_FIRST,
             )
         return FinishedRun(settings, tuple(measured), tuple(n for n in chosen if n not in measured))
 

@@ -16,7 +16,6 @@ from jaxtyping import Float, Float32, Int, UInt8
 from pipelines.artifacts import hash_content, hash_file, read_marker
 from pipelines.bodies.files import BodyFiles
 from pipelines.bodies.parts import contact_labels_smplh
-from pipelines.config import load_settings
 from pipelines.datasets.layout import RecordingName
 from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.scenes import read_grid_box, read_scan_mesh
@@ -31,7 +30,7 @@ from pipelines.pseudo_gt.data import (
 )
 from pipelines.pseudo_gt.fit import RecordingJob
 from pipelines.pseudo_gt.result import read_result
-from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.pseudo_gt.settings import RUN_FIRST, PseudoGtSettings, read_run
 from pipelines.quality.files import FILE_NAME, read_quality, score_recording
 from pipelines.records import FRAME_OK, Gender, SmplhParameters
 from pipelines.shards.scene_cloud import scene_cloud
@@ -41,9 +40,6 @@ from pipelines.shards.source import Candidate, SourceRecording, SourceScene, sto
 from pipelines.shards.splits import Membership
 
 RESULT: Final = "pseudo_gt.npz"
-_RUN_FIRST: Final = (
-    "run `make pseudo-gt` with the same preset or PROX root first, or set run= to its folder"
-)
 
 
 @dataclass(frozen=True)
@@ -62,18 +58,9 @@ class FitSource:
 
         Raises:
             DataMissing: no such run, or it is not finished.
+            DataInvalid: the folder was renamed.
         """
-        stored = settings.run / "settings.yaml"
-        if not stored.is_file():
-            raise DataMissing(
-                "no finished pseudo-gt run",
-                where=settings.run,
-                expected="settings.yaml and recordings/ of a run",
-                fix=_RUN_FIRST,
-            )
-        run = load_settings(PseudoGtSettings, stored)
-        # The folder may have been moved or be given by another relative path.
-        return FitSource(settings, run.model_copy(update={"out_dir": settings.run.parent}))
+        return FitSource(settings, read_run(settings.run))
 
     @cached_property
     def data(self) -> DataSource:
@@ -103,8 +90,7 @@ class FitSource:
                 f"{len(unfinished)} of {len(names)} recordings of the run are not finished",
                 where=self.settings.run,
                 found=", ".join(unfinished[:5]),
-                fix=_RUN_FIRST
-                + ("" if len(unfinished) == len(names) else ", or set skip_unfitted=true"),
+                fix=RUN_FIRST + ("" if len(unfinished) == len(names) else ", or set skip_unfitted=true"),
             )
         return tuple(self.candidate(name) for name in names if name not in unfinished)
 
