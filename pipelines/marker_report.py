@@ -3,8 +3,8 @@
     make pseudo-gt SET="prox.root=/data/prox/quantitative prox.split=quantitative prox.frame_rate_hz=5"
     make marker-errors SET="run=outputs/pseudo-gt/quantitative"
 
-On PROX quantitative the truth is read from its tree; else it is a file (`egobody_capture` writes one).
-Writes `marker_errors.json` and `marker_errors.md` into the run.
+On PROX quantitative the truth is read from its tree; else it is a file with one recording's bodies, as
+`fitting.result.write_fit` writes it. Writes `marker_errors.json` and `marker_errors.md` into the run.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipelines.artifacts import write_json, write_text
 from pipelines.bodies.files import BodyFiles
-from pipelines.config import Settings, load_settings
-from pipelines.errors import DataMissing, SettingsInvalid
+from pipelines.config import Settings
+from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.fitting.humor import rows_of
 from pipelines.fitting.result import read_fit
 from pipelines.marker_truth import MarkerErrors, compare_with_markers
@@ -26,7 +26,7 @@ from pipelines.metrics.tables import format_value
 from pipelines.other_datasets.prox_quantitative import ProxQuantitative
 from pipelines.pseudo_gt.data import body_files, data_source, list_recordings
 from pipelines.pseudo_gt.fit import RecordingJob, baseline_name
-from pipelines.pseudo_gt.settings import PseudoGtSettings
+from pipelines.pseudo_gt.settings import RUN_FIRST, PseudoGtSettings, read_run
 from pipelines.records import FRAME_OK, FittedSequence, FrameStatus
 
 COLUMNS: Final = {
@@ -58,7 +58,8 @@ class MarkerErrorSettings(Settings):
     run: Path
     """Folder of a pseudo-gt run."""
     truth: Path | None = None
-    """A fit file (npz) with the bodies to compare with; empty = the marker capture of PROX quantitative."""
+    """A fit file (npz) with the bodies to compare with, of one recording of the run; empty = the marker
+    capture of PROX quantitative."""
 
 
 def measure_marker_errors(settings: MarkerErrorSettings) -> str:
@@ -66,39 +67,32 @@ def measure_marker_errors(settings: MarkerErrorSettings) -> str:
 
     Raises:
         DataMissing: no run, no truth, or none of the recordings is fitted.
-        DataInvalid: truth and fits have other frames.
+        DataInvalid: truth and fits have other frames, or the truth is of no recording of the run.
         SettingsInvalid: no truth is given, and the run is not on PROX quantitative.
     """
-    run = _read_run(settings.run)
+    run = read_run(settings.run)
     data, files = data_source(run), body_files(run)
-    truth_of = _truth_of(settings, run)
-    found = {}
-    for name in list_recordings(run, data):
+    names, truth_of = _truth_of(settings, run, list_recordings(run, data))
+    found, unfitted = {}, []
+    for name in names:
         job = RecordingJob(run, data, name)
         rows = (baseline_name(job), *rows_of(run.humor))
         if all(job.fit_path(row).is_file() for row in rows):
             fits = {row: read_fit(job.fit_path(row)) for row in rows}
             found[name] = recording_errors(fits, truth_of(name), files)
+        else:
+            unfitted.append(name)
     if not found:
         raise DataMissing(
-            "no recording of the run is fitted", where=settings.run, fix="run `make pseudo-gt` first"
+            "no recording of the run is fitted",
+            where=settings.run,
+            found=", ".join(unfitted[:5]),
+            fix=RUN_FIRST,
         )
     pooled = pool_errors(list(found.values()))
-    markers = settings.truth is None
-    text = _markdown(pooled, PUBLISHED if markers else {}, files)
-    content = {
-        "rows": {row: asdict(errors) for row, errors in pooled.items()},
-        "recordings": {
-            name: {row: asdict(e) for row, e in rows.items()} for name, rows in found.items()
-        },
-        "published": {
-            row: dict(zip(COLUMNS, figures, strict=False)) for row, figures in PUBLISHED.items()
-        }
-        if markers
-        else {},
-        "bodies": "stand-in" if files.is_standin else "licensed",
-    }
-    write_json(settings.run / RESULT, content)
+    published = PUBLISHED if settings.truth is None else {}
+    text = _markdown(pooled, published, unfitted, files)
+    write_json(settings.run / RESULT, _content(pooled, found, published, unfitted, files))
     write_text(settings.run / REPORT, text)
     return text
 
@@ -136,35 +130,54 @@ def pool_errors(recordings: Sequence[Mapping[str, MarkerErrors]]) -> dict[str, M
     return pooled
 
 
-def _read_run(folder: Path) -> PseudoGtSettings:
-    stored = folder / "settings.yaml"
-    if not stored.is_file():
-        raise DataMissing(
-            "no finished pseudo-gt run",
-            where=folder,
-            fix="run `make pseudo-gt` with prox.split=quantitative first",
-        )
-    run = load_settings(PseudoGtSettings, stored)
-    return run.model_copy(update={"out_dir": folder.parent})
-
-
-def _truth_of(settings: MarkerErrorSettings, run: PseudoGtSettings) -> Callable[[str], FittedSequence]:
-    """Recording -> true bodies, camera frame."""
+def _truth_of(
+    settings: MarkerErrorSettings, run: PseudoGtSettings, names: Sequence[str]
+) -> tuple[Sequence[str], Callable[[str], FittedSequence]]:
+    """Recordings that have true bodies, and the way to them; camera frame."""
     if settings.truth is not None:
         stored = read_fit(settings.truth)
-        return lambda name: stored
+        if stored.recording not in names:
+            raise DataInvalid(
+                "the truth is of no recording of the run",
+                where=settings.truth,
+                expected=", ".join(names[:5]),
+                found=stored.recording,
+            )
+        return (stored.recording,), lambda _: stored
     if run.prox.root is None or run.prox.split != "quantitative":
         raise SettingsInvalid(
             "the run is not on PROX quantitative, so it has no marker capture",
             found="embedded data" if run.prox.root is None else f"prox.split: {run.prox.split}",
             fix="give truth=<fit file with the bodies to compare with>",
         )
-    return ProxQuantitative(run.prox.root, body_files(run), run.prox).truth
+    return names, ProxQuantitative(run.prox.root, body_files(run), run.prox).truth
+
+
+def _content(
+    pooled: Mapping[str, MarkerErrors],
+    found: Mapping[str, Mapping[str, MarkerErrors]],
+    published: Mapping[str, Sequence[float]],
+    unfitted: Sequence[str],
+    files: BodyFiles,
+) -> dict[str, Any]:
+    return {
+        "rows": {row: asdict(errors) for row, errors in pooled.items()},
+        "recordings": {
+            name: {row: asdict(e) for row, e in rows.items()} for name, rows in found.items()
+        },
+        # No published figure is without alignment, the last column.
+        "published": {
+            row: dict(zip(COLUMNS, figures, strict=False)) for row, figures in published.items()
+        },
+        "not_fitted": list(unfitted),
+        "bodies": "stand-in" if files.is_standin else "licensed",
+    }
 
 
 def _markdown(
     pooled: Mapping[str, MarkerErrors],
     published_rows: Mapping[str, Sequence[float]],
+    unfitted: Sequence[str],
     files: BodyFiles,
 ) -> str:
     against = "marker capture, PROX quantitative" if published_rows else "the data set's own bodies"
@@ -178,8 +191,9 @@ def _markdown(
     first = next(iter(pooled.values()))
     left_out = ", ".join(f"{count} {reason}" for reason, count in first.left_out.items())
     lines += ["", _NOTES, *([_PUBLISHED_NOTE] if published_rows else []), ""]
-    lines += [f"Frames left out: {left_out or 'none'}.", *([_STANDIN] if files.is_standin else []), ""]
-    return "\n".join(lines)
+    lines += [f"Frames left out: {left_out or 'none'}."]
+    lines += [f"Recordings that are not fitted: {', '.join(unfitted)}."] if unfitted else []
+    return "\n".join([*lines, *([_STANDIN] if files.is_standin else []), ""])
 
 
 def _row(cells: Sequence[str]) -> str:

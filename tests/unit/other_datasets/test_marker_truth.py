@@ -134,6 +134,38 @@ def test_the_verb_measures_every_row_on_common_frames(
     assert rows["humor"]["left_out"]["no_person"] == 1
 
 
+def test_a_truth_from_a_file_is_compared_with_its_own_recording_only(
+    quantitative: Any, files: BodyFiles, tmp_path: Path
+) -> None:
+    run_dir = quantitative_run(quantitative.root, tmp_path / "run")
+    truth = ProxQuantitative(quantitative.root, files).truth("vicon_03301_01")
+    for row in ("prox_style", "vposer_t", "humor", "prox_humor", "refined"):
+        write_fit(run_dir / f"recordings/vicon_03301_01/fits/{row}.npz", replace(truth, method=row))
+    given = MarkerErrorSettings(run=run_dir, truth=write_fit(tmp_path / "truth.npz", truth))
+    told = measure_marker_errors(given)
+    assert "# Fits against the data set's own bodies" in told
+    assert "published" not in told.split("Millimetres")[0]
+    assert json.loads((run_dir / "marker_errors.json").read_text())["published"] == {}
+    write_fit(tmp_path / "truth.npz", replace(truth, recording="vicon_09999_01"))
+    with pytest.raises(DataInvalid, match=r"of no recording of the run[\s\S]*vicon_09999_01"):
+        measure_marker_errors(given)
+
+
+def test_a_recording_that_is_not_fitted_is_told(
+    quantitative: Any, files: BodyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = quantitative_run(quantitative.root, tmp_path)
+    truth = ProxQuantitative(quantitative.root, files).truth("vicon_03301_01")
+    for row in ("prox_style", "vposer_t", "humor", "prox_humor", "refined"):
+        write_fit(run_dir / f"recordings/vicon_03301_01/fits/{row}.npz", replace(truth, method=row))
+    names = ["vicon_03301_01", "vicon_03301_02"]
+    monkeypatch.setattr("pipelines.marker_report.list_recordings", lambda *_: names)
+    told = measure_marker_errors(MarkerErrorSettings(run=run_dir))
+    assert "Recordings that are not fitted: vicon_03301_02." in told
+    stored = json.loads((run_dir / "marker_errors.json").read_text())
+    assert (list(stored["recordings"]), stored["not_fitted"]) == (names[:1], names[1:])
+
+
 def test_runs_without_fits_or_markers_are_refused(quantitative: Any, tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match="no finished pseudo-gt run"):
         measure_marker_errors(MarkerErrorSettings(run=tmp_path))
