@@ -7,6 +7,7 @@ Their own SMPL-X bodies are stored as SMPL+H, like the generator's true bodies; 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,7 +18,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from pipelines.artifacts import hash_file, hash_listing
+from pipelines.artifacts import hash_content, hash_file, hash_listing
 from pipelines.bodies.files import BodyFiles, resolve_body_files
 from pipelines.bodies.parts import contact_labels_smplh
 from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
@@ -34,7 +35,7 @@ from pipelines.other_datasets.rich.dataset import RichDataset
 from pipelines.records import FRAME_OK, SmplxParameters
 from pipelines.shards.scene_cloud import scene_cloud
 from pipelines.shards.schema import ShardKind, ShardScene
-from pipelines.shards.settings import ShardsSettings
+from pipelines.shards.settings import DataSetSettings, ShardsSettings
 from pipelines.shards.smplh_from_smplx import smplh_from_smplx
 from pipelines.shards.source import Candidate, SourceRecording, SourceScene
 from pipelines.shards.splits import Membership, Split
@@ -59,6 +60,7 @@ class PersonSource:
     people: Iterable[PersonEntry]
     kind: ShardKind = "dataset"
     code: tuple[str, ...] = (
+        "pipelines/datasets",
         "pipelines/other_datasets",
         "pipelines/shards/person_source",
         "pipelines/shards/smplh_from_smplx",
@@ -127,30 +129,40 @@ class PersonSource:
         return contact_labels_smplh(self.files)
 
     def inputs(self, recording: str) -> dict[str, str]:
-        """Hashes of the files that bodies, camera and scan come from; images by the bodies' frames only."""
+        """Hashes of the files and settings that bodies, camera and scan come from.
+
+        Images count by the bodies' frames only.
+        """
         gender = self._read(recording).bodies.gender
         found = {f"input {row}": _hash(path) for row, path in enumerate(self.entries[recording].inputs)}
         models = {"SMPL-X": self.files.smplx(gender), "SMPL+H": self.files.smplh(gender)}
-        return {**found, **{name: hash_file(path) for name, path in models.items()}}
+        return {
+            **found,
+            **{name: hash_file(path) for name, path in models.items()},
+            "contact parts": hash_content(self.files.segments),
+            "reader": self._reader_settings.content_hash(),
+        }
 
     def candidate(self, name: str) -> Candidate:
         """One person before one camera."""
         person = self._read(name)
         status, stride = person.bodies.status, self.settings.stride
-        rows, left_out = [], dict.fromkeys(("frame_stride",), 0)
+        rows: list[int] = []
+        left_out: Counter[str] = Counter()
         for row, reason in enumerate(status):
-            why = reason or ("" if person.has_image[row] else "image_missing")
             if row % stride:
                 left_out["frame_stride"] += 1
-            elif why == FRAME_OK:
-                rows.append(row)
+            elif reason != FRAME_OK:
+                left_out[reason] += 1
+            elif not person.has_image[row]:
+                left_out["image_missing"] += 1
             else:
-                left_out[why] = left_out.get(why, 0) + 1
+                rows.append(row)
         return Candidate(
             member=Membership(name, person.scene, (person.subject,), _SIDES.get(person.split)),
             num_frames=len(status),
             rows=tuple(rows),
-            left_out={reason: count for reason, count in sorted(left_out.items()) if count},
+            left_out=dict(sorted(left_out.items())),
         )
 
     def _provenance(self, person: PersonRecording) -> dict[str, str]:
@@ -161,6 +173,11 @@ class PersonSource:
             "bodies": "stand-in" if self.files.is_standin else "licensed",
             "sample_settings": self.settings.sample.content_hash(),
         }
+
+    @property
+    def _reader_settings(self) -> DataSetSettings:
+        """What decides how somebody is read, whoever else is taken."""
+        return self.settings.data.portable().model_copy(update={"people": ()})
 
     def _read(self, name: str) -> PersonRecording:
         return self._reader(name)

@@ -85,6 +85,18 @@ class DataSetSettings(Settings):
     max_conversion_mm: float = Field(8.0, gt=0)
     """Frames whose SMPL+H body lies farther from the data set's SMPL-X body are rejected."""
 
+    def portable(self) -> DataSetSettings:
+        """The same without where things lie."""
+        nowhere = {"root": None}
+        return self.model_copy(
+            update={
+                "body_models": None,
+                "rich": self.rich.model_copy(update=nowhere),
+                "egobody": self.egobody.model_copy(update=nowhere),
+                "prox_quantitative": self.prox_quantitative.model_copy(update=nowhere),
+            }
+        )
+
 
 class ShardsSettings(Settings):
     """Everything `make shards` does."""
@@ -130,16 +142,7 @@ class ShardsSettings(Settings):
     def portable(self) -> ShardsSettings:
         """The same without what belongs to this machine: where things lie, and how many workers it has."""
         here = {"run": Path(self.run.name), "out_dir": Path(), "runner": RunnerSettings()}
-        nowhere = {"root": None}
-        data = self.data.model_copy(
-            update={
-                "body_models": None,
-                "rich": self.data.rich.model_copy(update=nowhere),
-                "egobody": self.data.egobody.model_copy(update=nowhere),
-                "prox_quantitative": self.data.prox_quantitative.model_copy(update=nowhere),
-            }
-        )
-        return self.model_copy(update={**here, "data": data})
+        return self.model_copy(update={**here, "data": self.data.portable()})
 
     @property
     def stride(self) -> int:

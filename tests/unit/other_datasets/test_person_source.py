@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from pipelines.other_datasets.egobody.dataset import EgobodyDataset
 from pipelines.other_datasets.people import people_of_egobody, people_of_prox, people_of_rich
 from pipelines.other_datasets.prox_quantitative import ProxQuantitative
 from pipelines.other_datasets.rich.dataset import RichDataset
+from pipelines.other_datasets.settings import RichSettings
 from pipelines.shards.person_source import PersonSource
 from pipelines.shards.plan import plan_shards
 from pipelines.shards.produce import ShardWork
@@ -78,10 +80,30 @@ def test_samples_show_the_person_and_touch_the_floor(source: PersonSource) -> No
     assert len(samples[0].contact_rows) > 10
 
 
-def test_inputs_change_with_the_files(source: PersonSource, rich_root: Path) -> None:
+def test_inputs_change_with_the_files_and_with_how_they_are_read(
+    source: PersonSource, rich_root: Path, files: BodyFiles, copied: Callable[[Path], Path]
+) -> None:
     before = source.inputs(YOGA)
-    assert {"SMPL-X", "SMPL+H", "input 0"} <= set(before)
     assert before == source.inputs("Pavallion_013_yoga2-013-cam_00")
+    root = copied(rich_root)
+    scan = RichDataset(root, files).scan("Pavallion_013_yoga2")
+    content = bytearray(scan.read_bytes())
+    content[content.index(b"end_header\n") + len(b"end_header\n")] ^= 1  # one coordinate, by a hair
+    scan.write_bytes(content)
+    other = PersonSource(source.settings, files, people_of_rich(RichDataset(root, files)))
+    assert _changed(before, other.inputs(YOGA)) == {"input 1"}
+    for given in ({"max_conversion_mm": 5.0}, {"rich": RichSettings(max_transl_m=9.0)}):
+        data = source.settings.data.model_copy(update=given)
+        settings = source.settings.model_copy(update={"data": data})
+        stricter = PersonSource(settings, files, source.entries.values())
+        assert _changed(before, stricter.inputs(YOGA)) == {"reader"}
+    fewer = source.settings.data.model_copy(update={"people": (YOGA,), "rich": RichSettings(root=root)})
+    settings = source.settings.model_copy(update={"data": fewer})
+    assert PersonSource(settings, files, source.entries.values()).inputs(YOGA) == before
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
 def test_other_data_sets_are_listed_too(
