@@ -97,16 +97,13 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
 
 
 def require_inputs(settings: EvaluationSettings) -> None:
-    """Fail at once where shards or weights are missing, before anything slow begins.
+    """Fail at once where samples or weights are missing, before anything slow begins.
 
     Raises:
         DataMissing: they are not there.
         DataInvalid: the split has no such side, or a shard is of another schema.
     """
-    if settings.samples == "shards":
-        open_side(shards_folder(settings), settings)
-    else:
-        _support_folder(settings)
+    open_stored(settings, _files(settings))
     require_weights(settings)
 
 
@@ -119,15 +116,25 @@ def open_samples(
         DataMissing: neither shards nor the support folder are where they should be.
         DataInvalid: a sample or grid is not what it should be.
     """
+    stored = open_stored(settings, files)
+    if not isinstance(stored, SupportSamples):
+        return TrainingSamples(stored), *scene_grids(settings, shards_folder(settings), stored.kinds[0])
+    grids = None if settings.grids == "none" else support_grids(stored.support)
+    return TrainingSamples(stored), grids, ()
+
+
+def open_stored(settings: EvaluationSettings, files: BodyFiles) -> ShardCollection | SupportSamples:
+    """The samples as they lie on disk.
+
+    Raises:
+        DataMissing: neither shards nor the support folder are where they should be.
+        DataInvalid: the split has no such side, or a shard is of another schema.
+    """
     if settings.samples == "shards":
-        folder = shards_folder(settings)
-        samples = TrainingSamples(open_side(folder, settings))
-        return samples, *scene_grids(settings, folder, samples.collection.kinds[0])
+        return open_side(shards_folder(settings), settings)
     support = open_support(_support_folder(settings), files)
     table = category_of_fine_vertices(files, _NUM_PARTS, settings.contact.left_out)
-    taken = SupportSamples(support, table, settings.contact.radius_m)
-    grids = None if settings.grids == "none" else support_grids(support)
-    return TrainingSamples(taken), grids, ()
+    return SupportSamples(support, table, settings.contact.radius_m)
 
 
 def _support_folder(settings: EvaluationSettings) -> Path:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from pipelines.bodies.files import resolve_body_files
 from pipelines.config import Settings
 from pipelines.progress.plan import Plan, make_plan, planned
 from sahmr.evaluation.definitions import DATASET_GT
-from sahmr.evaluation.evaluate import open_side, require_inputs, shards_folder
+from sahmr.evaluation.evaluate import open_stored, require_inputs
 from sahmr.evaluation.load_rows import names_of_rows
 from sahmr.evaluation.settings import EvaluationSettings
 
@@ -31,11 +32,11 @@ def plan_evaluation(settings: EvaluationSettings, rates: EvaluationRates | None 
     """Every row is measured each time: networks are quick, and a stale table is worse than a slow one.
 
     Raises:
-        DataMissing: no shards, or no weights.
+        DataMissing: no samples, or no weights.
     """
     require_inputs(settings)
     rates = rates or EvaluationRates()
-    images = len(open_side(shards_folder(settings), settings))
+    images = len(open_stored(settings, resolve_body_files(settings.body_models)))
     images = images if settings.limit is None else min(settings.limit, images)
     return _plan(settings, names_of_rows(settings), images, "measured each time", rates)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.config import Settings
 from pipelines.contact.settings import ContactSettings
@@ -63,6 +63,22 @@ class EvaluationSettings(Settings):
     out_dir: Path = Path("outputs/evaluate")
     name: str | None = None
     """Of the result's folder; that of the training when None."""
+
+    @model_validator(mode="after")
+    def _support_brings_all(self) -> EvaluationSettings:
+        idle = {
+            "shards": self.shards is not None,
+            "split": self.split not in ("auto", "test"),
+            "grids": self.grids in ("prox", "generated"),
+            "pseudo_gt": self.pseudo_gt is not None,
+        }
+        given = [name for name, is_given in idle.items() if is_given]
+        if self.samples == "support" and given:
+            raise ValueError(
+                "samples=support are SA-HMR's own test samples with its own grids; leave out "
+                + ", ".join(given)
+            )
+        return self
 
     @property
     def folder(self) -> Path:

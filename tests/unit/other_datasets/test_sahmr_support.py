@@ -15,6 +15,7 @@ import trimesh
 from scipy.ndimage import map_coordinates
 
 from pipelines.bodies.files import BodyFiles
+from pipelines.config import load_settings
 from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
 from pipelines.other_datasets.sahmr_support.files import box_of, read_objects, tail_after, tail_of
 from pipelines.other_datasets.sahmr_support.prox import ProxSupport
@@ -24,6 +25,7 @@ from pipelines.safe_pickle import load_pickle
 from sahmr.evaluation import evaluate as evaluation_module
 from sahmr.evaluation.body_errors import body_errors, scene_fit
 from sahmr.evaluation.load_rows import LoadedRow
+from sahmr.evaluation.plan import plan_evaluation
 from sahmr.evaluation.rows import FittedRow
 from sahmr.evaluation.sample_errors import read_sample_errors
 from sahmr.evaluation.settings import EvaluationSettings
@@ -342,3 +344,24 @@ def test_a_support_folder_is_asked_for_and_recognised(rich_support: RichSupport,
         evaluation_module.require_inputs(EvaluationSettings(samples="support"))
     with pytest.raises(DataMissing, match="not a support folder of SA-HMR"):
         open_support(tmp_path, rich_support.body_files)
+
+
+def test_a_plan_counts_the_support_folders_samples(
+    rich_support: RichSupport, prox_support: ProxSupport, tmp_path: Path
+) -> None:
+    weights = tmp_path / "sahmr.ckpt"
+    weights.write_bytes(b"looked for, not read")
+    for support, expected in ((rich_support, len(rich_support.samples("test"))), (prox_support, 7)):
+        settings = EvaluationSettings(
+            train=None, rows={"sahmr_8": weights}, samples="support", support=support.root
+        )
+        assert [stage.amount for stage in plan_evaluation(settings).stages] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    "idle", ["shards=outputs/shards", "split=train", "grids=prox", "pseudo_gt=outputs/shards"]
+)
+def test_what_support_samples_bring_themselves_cannot_be_set(idle: str) -> None:
+    given = ["samples=support", "support=folder", idle]
+    with pytest.raises(SettingsInvalid, match=rf"leave out {idle.split('=')[0]}"):
+        load_settings(EvaluationSettings, None, given)
