@@ -70,5 +70,5 @@ def training_identity(
         if motions is not None:
             states = [getattr(motions.states, name) for name in motions.states.__slots__]
             for tensor in (*states, motions.contacts, motions.rest_joints, motions.num_frames):
-                digest.update(np.ascontiguousarray(tensor.numpy()))
+                digest.update(np.ascontiguousarray(tensor.numpy()).data)
     return digest.hexdigest()
