@@ -3,8 +3,8 @@
     make pseudo-gt SET="prox.root=/data/prox/quantitative prox.split=quantitative prox.frame_rate_hz=5"
     make marker-errors SET="run=outputs/pseudo-gt/quantitative"
 
-On PROX quantitative the truth is read from its tree; else it is a file with one recording's bodies, as
-`fitting.result.write_fit` writes it. Writes `marker_errors.json` and `marker_errors.md` into the run.
+On PROX quantitative the truth is read from its tree; else it is a file with one recording's bodies (the verb
+`egobody-capture` writes one). Writes `marker_errors.json` and `marker_errors.md` into the run.
 """
 
 from __future__ import annotations
