@@ -374,9 +374,9 @@ def _server(options: argparse.Namespace) -> int:
 def _worker(options: argparse.Namespace) -> int:
     settings = _with_server(options)
     from flows.deploy.service import start_worker
-    from flows.deploy.zombies import close_zombies
+    from flows.deploy.zombies import close_zombies_of_before
 
-    close_zombies(settings.silent_after_s)
+    close_zombies_of_before(settings.silent_after_s)
     start_worker(settings)
     return EXIT_FAILED
 

@@ -7,6 +7,7 @@ A killed process tells the server nothing. Every flow run gives a sign of life e
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 UNDER_WAY: Final = [StateType.RUNNING, StateType.CANCELLING]
 _HEARTBEAT: Final = "prefect.flow-run.heartbeat"
 _PAGE: Final = 200
+_LOOK_EVERY_S: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,39 @@ def close_zombies(silent_after_s: float) -> list[Zombie]:
     closed = []
     with get_client(sync_client=True) as client:
         running = _flow_runs_under_way(client)
-        alive = _last_heartbeats(client, running)
+        alive = _last_signs_of_life(client, running)
         for run in running:
-            silent_s = (now - max(alive.get(run.id, _began(run)), _began(run))).total_seconds()
+            silent_s = (now - alive[run.id]).total_seconds()
             if silent_s > silent_after_s:
                 closed.append(_close(client, run, silent_s))
     for zombie in closed:
         _log.warning("%s", zombie.to_text())
     return closed
+
+
+def close_zombies_of_before(silent_after_s: float) -> list[Zombie]:
+    """The same for runs that were killed a moment ago, too.
+
+    Waits until every run under way has given a sign of life since this was called, or is closed. A worker
+    that is stopped takes its run with it; started again, it would find a run of which nobody can tell yet.
+    """
+    called = datetime.now(UTC)
+    closed = close_zombies(silent_after_s)
+    waiting = _silent_since(called)
+    if waiting:
+        _log.info("waiting for a sign of life of %s", ", ".join(run.name for run in waiting))
+    while waiting:
+        time.sleep(_LOOK_EVERY_S)
+        closed += close_zombies(silent_after_s)
+        waiting = _silent_since(called)
+    return closed
+
+
+def _silent_since(moment: datetime) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        running = _flow_runs_under_way(client)
+        alive = _last_signs_of_life(client, running)
+    return [run for run in running if alive[run.id] < moment]
 
 
 def _began(run: FlowRun) -> datetime:
@@ -84,9 +111,10 @@ def _flow_runs_under_way(client: SyncPrefectClient) -> list[FlowRun]:
     return found
 
 
-def _last_heartbeats(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> dict[UUID, datetime]:
-    last: dict[UUID, datetime] = {}
+def _last_signs_of_life(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> dict[UUID, datetime]:
+    last = {}
     for run in runs:
+        last[run.id] = _began(run)
         wanted = EventFilter(
             event=EventNameFilter(name=[_HEARTBEAT]),
             occurred=EventOccurredFilter(since=_began(run)),
@@ -94,7 +122,7 @@ def _last_heartbeats(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> dict
         )
         events = client.read_events(filter=wanted, limit=1).events  # the newest first
         if events:
-            last[run.id] = events[0].occurred
+            last[run.id] = max(last[run.id], events[0].occurred)
     return last
 
 
