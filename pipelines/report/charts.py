@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from jaxtyping import Float
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -37,6 +38,8 @@ _OTHER_COLOR = "#CC79A7"
 _DISTRIBUTIONS = (V2V_MM, DEPTH_MAX_CM, REPROJECTION_PX)
 _RECORDING_KEYS = ("v2v_v1", "pene_v1", "reproj_pooled_v1")
 _STAGE_ORDER = ("1", "lift", "2", "3a", "light", "3b", "3c", "refine")
+_SHOWN_PERCENT = 97
+"""Of the frames of a method; farther ones would press the others together."""
 _QUANTILES = np.linspace(0, 100, 301)
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -54,7 +57,7 @@ def distribution_chart(measures: Sequence[FrameMeasures], methods: Sequence[str]
             if len(values) == 0 or (method == TRUTH and name == V2V_MM):
                 continue
             axes.plot(np.percentile(values, _QUANTILES), _QUANTILES, **_line(method), linewidth=1.6)
-            reach = max(reach, float(np.percentile(values, 97)))
+            reach = max(reach, float(np.percentile(values, _SHOWN_PERCENT)))
         axes.set(xlim=(0, reach or 1), ylim=(0, 100), xlabel=TITLES[name])
         axes.set_ylabel("frames at or below, %" if place == 0 else "")
         axes.grid(color="#DDDDDD", linewidth=0.6)
@@ -91,7 +94,10 @@ def recordings_chart(
 
 
 def timeline_chart(measures: FrameMeasures, methods: Sequence[str], worst: Sequence[int]) -> str:
-    """Error and depth over time; seams dashed, hidden joints grey, pictured frames marked."""
+    """Error and depth over time; seams dashed, hidden joints grey, pictured frames marked.
+
+    Scales hold all of the first method and most of the others, whose spikes would else flatten it.
+    """
     names = [n for n in _DISTRIBUTIONS if n in measures.methods[methods[0]]]
     figure = Figure(figsize=(9.5, 1.35 * len(names) + 0.5), layout="constrained")
     times = measures.time_s
@@ -104,7 +110,7 @@ def timeline_chart(measures: FrameMeasures, methods: Sequence[str], worst: Seque
         for frame in worst:
             axes.plot(times[frame], 0, "^", color="black", markersize=6, clip_on=False)
         _shade_hidden(axes, measures)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, _top([measures.methods[method][name] for method in methods]))
         axes.set_xlim(times[0], max(times[-1], times[0] + 1e-3))
         title, _, unit = TITLES[name].rpartition(", ")
         axes.set_ylabel(unit, fontsize=8)
@@ -115,6 +121,14 @@ def timeline_chart(measures: FrameMeasures, methods: Sequence[str], worst: Seque
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=7, frameon=False)
     return _svg(figure)
+
+
+def _top(rows: Sequence[Float[np.ndarray, " frames"]]) -> float | None:
+    """Upper end of a time line's scale; None where nothing is known."""
+    shares = [100, *[_SHOWN_PERCENT] * (len(rows) - 1)]
+    seen = [(row[np.isfinite(row)], share) for row, share in zip(rows, shares, strict=True)]
+    tops = [float(np.percentile(values, share)) for values, share in seen if len(values)]
+    return 1.08 * max(tops) if tops and max(tops) > 0 else None
 
 
 def energy_chart(fits: Mapping[str, FittedSequence], highlight: str) -> str:

@@ -37,7 +37,7 @@ PAGE, MARKDOWN, HEADLINE = "report.html", "report.md", "headline.png"
 _STALE = "the metrics were not made from these fits; run `make pseudo-gt` again"
 _TIMELINE = (
     "Over time. Dashed: seams of fitting windows; grey: share of the joints hidden, where known; triangles: "
-    "the frames pictured below."
+    "the frames pictured below. Spikes of the baseline may be cut off."
 )
 
 
@@ -213,6 +213,8 @@ class _Report:
         else:
             factor = self.settings.explain_above
             parts.append(f"No other figure exceeds the median recording {factor:g} times.")
+        if verdict.harder:
+            parts.append(f"Harder than usual: {'; '.join(verdict.harder)}.")
         if verdict.stretch is not None:
             s = verdict.stretch
             seconds = self.measures[verdict.recording].time_s

@@ -38,7 +38,8 @@ _CONDITIONS = {
 }
 """Condition -> its text, and whether more (1) or less (-1) of it makes a frame hard."""
 _UNUSUAL = 1.25
-"""A condition of a stretch is named when so many times worse than in the whole recording."""
+"""A condition is named when so many times worse: of a stretch than in the whole recording, of a recording
+than in the run's median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Verdict:
     score: float
     """What the order is by: V2V in mm, or without truth the mean of three figures over their medians."""
     reasons: tuple[Reason, ...]
+    harder: tuple[str, ...]
+    """What made its frames harder to fit than those of the run's median recording."""
     stretch: Stretch | None
 
 
@@ -132,7 +135,10 @@ def worst_stretch(measures: FrameMeasures, method: str, length_s: float) -> Stre
         f"{means[first]:.1f}{unit} (most: {scores[peak]:.1f} in frame {peak}), "
         f"the whole recording {overall:.1f}"
     )
-    return Stretch(first, frames.stop - 1, "; ".join([text, *_unusual(measures, frames)]))
+    unusual = _worse(
+        _mean_conditions(measures, frames), _mean_conditions(measures), "in the whole recording"
+    )
+    return Stretch(first, frames.stop - 1, "; ".join([text, *unusual]))
 
 
 def rank_recordings(
@@ -147,6 +153,8 @@ def rank_recordings(
     values = {key: {name: _value(metrics[name], method, key) for name in names} for key in MEANINGS}
     medians = {key: _median(list(row.values())) for key, row in values.items()}
     score = {name: _score(values, medians, name) for name in names}
+    conditions = {name: _mean_conditions(measures[name]) for name in names}
+    usual = {key: _median([row.get(key, np.nan) for row in conditions.values()]) for key in _CONDITIONS}
     verdicts: list[Verdict] = []
     for name in sorted(names, key=lambda n: -score[n] if np.isfinite(score[n]) else np.inf):
         reasons = [
@@ -161,24 +169,30 @@ def rank_recordings(
         ]
         reasons.sort(key=lambda reason: -reason.times)
         stretch = worst_stretch(measures[name], method, stretch_s)
-        verdicts.append(Verdict(name, len(verdicts) + 1, score[name], tuple(reasons), stretch))
+        harder = _worse(conditions[name], usual, "in the median recording")
+        verdicts.append(
+            Verdict(name, len(verdicts) + 1, score[name], tuple(reasons), tuple(harder), stretch)
+        )
     return verdicts
 
 
-def _unusual(measures: FrameMeasures, frames: slice) -> list[str]:
-    """Conditions of a stretch that are worse than the recording's mean."""
-    found = []
+def _mean_conditions(measures: FrameMeasures, frames: slice = slice(None)) -> dict[str, float]:
+    """Condition -> its mean over the frames that tell of it; left out where none does."""
     known = dict(measures.conditions)
     if TRUTH in measures.methods:
         known["detection_px"] = measures.methods[TRUTH][REPROJECTION_PX]
+    rows = {name: np.asarray(values, np.float64)[frames] for name, values in known.items()}
+    return {name: float(np.nanmean(row)) for name, row in rows.items() if np.isfinite(row).any()}
+
+
+def _worse(here: Mapping[str, float], usual: Mapping[str, float], where: str) -> list[str]:
+    """Conditions that are worse here than is usual."""
+    found = []
     for name, (text, direction) in _CONDITIONS.items():
-        values = np.asarray(known.get(name, []), np.float64)
-        if not np.isfinite(values[frames]).any():
-            continue
-        here, overall = float(np.nanmean(values[frames])), float(np.nanmean(values))
-        worse = here > _UNUSUAL * overall if direction > 0 else _UNUSUAL * here < overall
-        if worse:
-            found.append(f"{text.format(here)} ({overall:.0f} in the whole recording)")
+        value, other = here.get(name, np.nan), usual.get(name, np.nan)
+        worse = value > _UNUSUAL * other if direction > 0 else _UNUSUAL * value < other
+        if worse and round(value) != round(other):
+            found.append(f"{text.format(value)} ({other:.0f} {where})")
     return found
 
 

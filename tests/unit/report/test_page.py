@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.config import settings_yaml
 from pipelines.errors import DataMissing
 from pipelines.pseudo_gt.settings import PseudoGtSettings
-from pipelines.report.charts import distribution_chart, timeline_chart
+from pipelines.report.charts import _top, distribution_chart, timeline_chart
 from pipelines.report.content import TextCell, TextRow, TextTable, data_uri, script_json
 from pipelines.report.measures import FrameMeasures
 from pipelines.report.page import page_templates
@@ -87,6 +88,14 @@ def test_equal_figures_give_equal_charts(thirty_frames: FrameMeasures) -> None:
     first = distribution_chart([thirty_frames], ["refined"])
     assert first == distribution_chart([thirty_frames], ["refined"])
     assert timeline_chart(thirty_frames, ["refined"], [15]).startswith("<?xml")
+
+
+def test_spikes_of_the_baseline_do_not_flatten_the_result() -> None:
+    result, baseline = np.linspace(0, 50, 100), np.linspace(0, 100, 100)
+    baseline[3] = 400
+    assert _top([result, baseline]) == pytest.approx(1.08 * 97, rel=0.02)
+    assert _top([result * 6, baseline]) == pytest.approx(1.08 * 300)
+    assert _top([np.full(3, np.nan)]) is None
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:

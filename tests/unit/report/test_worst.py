@@ -79,6 +79,21 @@ def test_recordings_are_ranked_by_v2v_with_their_reasons(thirty_frames: FrameMea
     assert verdicts[1].reasons == ()
 
 
+def test_what_made_a_recording_hard_is_told_beside_the_others(thirty_frames: FrameMeasures) -> None:
+    hidden = {"seen": 0.0, "usual": 10.0, "behind": 36.0}
+    measures = {
+        name: replace(thirty_frames, conditions={"hidden_percent": np.full(30, percent)})
+        for name, percent in hidden.items()
+    }
+    runs = {name: metrics(name, v2v_v1=0.02) for name in hidden}
+    verdicts = rank_recordings(runs, measures, "refined", 1.25, 1.0)
+    assert {v.recording: v.harder for v in verdicts} == {
+        "seen": (),
+        "usual": (),
+        "behind": ("36 % of the body joints hidden (10 in the median recording)",),
+    }
+
+
 def test_without_truth_recordings_are_ranked_by_three_figures(thirty_frames: FrameMeasures) -> None:
     runs = {
         "calm": metrics("calm", pene_v1=0.1, reproj_pooled_v1=3.0, scan_distance_v1=0.02),
