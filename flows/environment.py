@@ -41,6 +41,7 @@ def configure_logging(verbose: bool = False) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     for name in ("pipelines", "sahmr", "flows"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler]
+        others = [one for one in logger.handlers if not isinstance(one, logging.StreamHandler)]
+        logger.handlers = [handler, *others]
         logger.setLevel(level)
         logger.propagate = False

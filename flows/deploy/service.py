@@ -65,7 +65,9 @@ def start_worker(settings: DailySettings) -> None:
     # by sending itself SIGINT when it gets SIGTERM, would then go on taking runs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(
-        PREFECT_LOGGING_LEVEL="INFO", PREFECT_LOGGING_EXTRA_LOGGERS="pipelines,sahmr,flows"
+        PREFECT_LOGGING_LEVEL="INFO",
+        PREFECT_LOGGING_EXTRA_LOGGERS="pipelines,sahmr,flows",
+        PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
     )
     name = f"{socket.gethostname()}-{os.getpid()}"
     arguments = ["worker", "start", "--pool", settings.pool, "--type", "process", "--name", name]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from flows.cli import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
+from flows.environment import configure_logging
 
 
 def test_a_misspelt_setting_is_named_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +54,19 @@ def test_the_doctor_reports_a_missing_prior_and_goes_on(
     report = capsys.readouterr().out
     assert f"where: {missing}" in report
     assert "not ready: 2 error(s)" in report
+
+
+def test_logs_also_go_to_the_pages_of_a_run() -> None:
+    class ToThePage(logging.Handler):
+        """As Prefect's: no stream."""
+
+    logger, sends = logging.getLogger("pipelines"), ToThePage()
+    before = logger.handlers
+    try:
+        logger.handlers = [sends]
+        configure_logging()
+        configure_logging()
+        assert sends in logger.handlers
+        assert len(logger.handlers) == 2
+    finally:
+        logger.handlers = before

@@ -90,8 +90,7 @@ def test_a_worker_started_in_the_background_can_still_be_stopped(
     """Shells let background commands ignore SIGINT, by which Prefect's worker ends itself."""
     before, at_start = signal.signal(signal.SIGINT, signal.SIG_IGN), []
     monkeypatch.setattr(os, "execv", lambda *_: at_start.append(signal.getsignal(signal.SIGINT)))
-    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_EXTRA_LOGGERS"):
-        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(os, "environ", {})
     try:
         start_worker(DailySettings())
     finally:
