@@ -16,6 +16,7 @@ from pipelines.errors import ProductionFailed
 from pipelines.progress.events import watched
 from pipelines.report.page import HEADLINE, MARKDOWN, PAGE, write_report
 from pipelines.report.produce import report_recording
+from pipelines.report.rerun_export import require_rerun
 from pipelines.report.run import FinishedRun
 from pipelines.report.settings import ReportSettings
 
@@ -67,9 +68,13 @@ def run_report(settings: ReportSettings) -> bool:
     """Run the flow with the runner of the settings and print where the page is; False if parts failed.
 
     Raises:
+        BackendMissing: rerun is asked for but not installed.
         DataMissing: no such run, or nothing measured in it.
     """
-    FinishedRun.open(settings.run, settings.recordings)  # told before a Prefect server is started
+    # Told before a Prefect server is started.
+    if settings.rerun:
+        require_rerun()
+    FinishedRun.open(settings.run, settings.recordings)
     require_writable(settings.folder)
     try:
         page = run_flow(report, settings)

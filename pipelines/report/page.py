@@ -25,6 +25,7 @@ from pipelines.report import charts, content, frame_tables
 from pipelines.report.measures import FrameMeasures, read_measures
 from pipelines.report.meshes import thin_out_scan
 from pipelines.report.produce import MEASURES, VIEW
+from pipelines.report.rerun_export import SUFFIX, write_rerun
 from pipelines.report.run import FinishedRun, title_of
 from pipelines.report.settings import ReportSettings
 from pipelines.report.view import drawing_library, packed_bodies, packed_scene, read_view
@@ -66,7 +67,7 @@ def write_report(settings: ReportSettings, recordings: Sequence[str]) -> Path:
     """Write `report.html` and `report.md` over the recordings that were reported on.
 
     Raises:
-        BackendMissing: there is a 3D view but no library to draw it.
+        BackendMissing: there is a 3D view but no library to draw it, or rerun is asked for but not there.
     """
     run = FinishedRun.open(settings.run, settings.recordings)
     run = FinishedRun(
@@ -80,6 +81,8 @@ def write_report(settings: ReportSettings, recordings: Sequence[str]) -> Path:
     write_text(settings.folder / MARKDOWN, templates.get_template("report.md.j2").render(context))
     size_mb = len(page.encode()) / 1e6
     _log.info("report: %s (%.1f MB)", settings.folder / PAGE, size_mb)
+    if settings.rerun:
+        report.write_rerun()
     return settings.folder / PAGE
 
 
@@ -285,6 +288,13 @@ class _Report:
             )
         contact_mm = 1000 * self.settings.measure.contact_m
         return {"unit": s.unit_m, "contact_mm": contact_mm, "scenes": scenes, "recordings": recordings}
+
+    def write_rerun(self) -> None:
+        """A file of the rerun viewer for each recording."""
+        for name in self.run.recordings:
+            path = self.settings.folder / f"{name}{SUFFIX}"
+            view = read_view(self.settings.folder / name / VIEW)
+            write_rerun(path, self.run.job(name), self.measures[name], view, self.settings)
 
     def _headline_chart(self) -> Picture:
         path = save_headline_chart(self.settings.folder / HEADLINE, self.run.table)

@@ -64,6 +64,8 @@ class ReportSettings(Settings):
     measure: MeasureSettings = MeasureSettings()
     worst: WorstSettings = WorstSettings()
     view: ViewSettings = ViewSettings()
+    rerun: bool = False
+    """Also write `<recording>.rrd` for the rerun viewer; needs `pip install -e ".[rerun]"`."""
     runner: RunnerSettings = RunnerSettings()
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +127,27 @@ def test_a_second_report_measures_nothing_and_is_the_same(settings: ReportSettin
     write_report(settings, [path.parent.name for path in before])
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert hash_file(page) == first
+
+
+def test_recordings_are_exported_for_rerun(settings: ReportSettings, page: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="pip install -e .[rerun]")
+    shutil.copytree(settings.folder, tmp_path / "report")
+    options = settings.model_copy(update={"rerun": True, "out_dir": tmp_path / "report"})
+    (recording,) = FinishedRun.open(settings.run).recordings
+    write_report(options, [recording])
+    command = [
+        sys.executable,
+        "-m",
+        "rerun_cli",
+        "rrd",
+        "print",
+        tmp_path / "report" / f"{recording}.rrd",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    entities = set(re.findall(r" - (/\S+)", told))
+    assert {"/world/scan", "/world/camera", "/world/camera/image"} <= entities
+    assert {f"/world/bodies/{name}" for name in ("refined", "prox_style", "truth")} <= entities
+    assert "/curves/v2v_mm/refined" in entities
 
 
 def test_metrics_of_other_fits_are_told(settings: ReportSettings, page: Path) -> None:

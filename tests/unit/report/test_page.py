@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from pipelines.config import settings_yaml
-from pipelines.errors import DataMissing
+from pipelines.errors import BackendMissing, DataMissing
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.report.charts import _top, distribution_chart, timeline_chart
 from pipelines.report.content import TextCell, TextRow, TextTable, data_uri, script_json
 from pipelines.report.measures import FrameMeasures
 from pipelines.report.page import page_templates
+from pipelines.report.rerun_export import require_rerun
 from pipelines.report.run import FinishedRun
 
 EVIL = "<img src=x onerror=alert(1)>|&"
@@ -109,3 +110,11 @@ def test_a_run_without_a_measured_recording_is_told(tmp_path: Path) -> None:
     (folder / "settings.yaml").write_text(settings_yaml(PseudoGtSettings(preset="tiny")))
     with pytest.raises(DataMissing, match="no measured recording"):
         FinishedRun.open(folder)
+
+
+def test_rerun_that_is_not_installed_is_told_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.report.rerun_export.find_spec", lambda _: None)
+    with pytest.raises(BackendMissing, match=r"\.\[rerun\]"):
+        require_rerun()
