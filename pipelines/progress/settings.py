@@ -51,13 +51,13 @@ class ShardRates(Settings):
 class ReportRates(Settings):
     """The same of `report`."""
 
-    report_cpu_s_per_frame: float = Field(0.06, ge=0)
-    """Measuring and drawing six rows; benchmark preset: 122 s for 1650 frames less page and start."""
-    page_cpu_s_per_frame: float = Field(0.009, ge=0)
-    """15 s for 1650 frames."""
-    report_mb_per_frame: float = Field(0.006, ge=0)
-    """What is kept of each recording for the page."""
+    report_cpu_s_per_frame: float = Field(0.046, ge=0)
+    """Measuring and drawing six rows: 76 CPU s of the benchmark preset, 1650 frames."""
+    page_cpu_s_per_frame: float = Field(0.012, ge=0)
+    """19 CPU s for 1650 frames."""
+    report_mb_per_frame: float = Field(0.014, ge=0)
+    """23 MB for 1650 frames: what is kept of each recording for the page."""
     page_mb_per_frame: float = Field(0.012, ge=0)
-    """19.7 MB for 1650 frames."""
+    """19.6 MB for 1650 frames."""
     memory_gb_per_worker: float = Field(1.3, gt=0)
     """Largest resident size seen."""
