@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from tqdm import tqdm
 
 from pipelines.capture.frames import CapturedFrame
-from pipelines.capture.rig import CaptureRig
+from pipelines.capture.rig import OPENCV_FROM_OPENGL, CaptureRig
 from pipelines.capture.settings import CaptureSettings, CheckSettings
 from pipelines.geometry.cameras import RigCamera
 from pipelines.geometry.meshes import RayCaster
@@ -24,7 +24,6 @@ from pipelines.geometry.transforms import invert
 _COARSE_PX = 8
 _FAR_QUANTILE = 0.8
 _MIN_SEEN = 3
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _DEPTH_UNITS_M = (0.001, 0.000125, 0.0001, 0.0002, 0.00025, 0.0005)
 _EXPLAINED = 0.5
 
@@ -200,12 +199,12 @@ def _mistakes(settings: CaptureSettings, width_px: int) -> list[tuple[str, Calla
 
 
 def _inverted_pose(guess: _Guess, opengl: bool) -> _Guess:
-    axes = _OPENCV_FROM_OPENGL if opengl else np.eye(4)  # its own inverse; what is inverted is the file
+    axes = OPENCV_FROM_OPENGL if opengl else np.eye(4)  # its own inverse; what is inverted is the file
     return replace(guess, T_world_from_camera=invert(guess.T_world_from_camera @ axes) @ axes)
 
 
 def _other_axes(guess: _Guess) -> _Guess:
-    return replace(guess, T_world_from_camera=guess.T_world_from_camera @ _OPENCV_FROM_OPENGL)
+    return replace(guess, T_world_from_camera=guess.T_world_from_camera @ OPENCV_FROM_OPENGL)
 
 
 def _mirrored(guess: _Guess, width_px: int) -> _Guess:

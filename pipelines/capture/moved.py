@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from pipelines.capture.rig import depth_points
 from pipelines.capture.scan import Scan
 from pipelines.capture.settings import MovedSettings
 from pipelines.geometry.cameras import RigCamera
@@ -140,9 +141,8 @@ def _seen_through(
 def _measured_points(
     camera: RigCamera, T_world_from_depth: Float[np.ndarray, "4 4"], empty: EmptyDepth
 ) -> Float[np.ndarray, "points 3"]:
-    rows, columns = np.nonzero(empty.depth_m > 0)
-    rays = camera.rays(np.column_stack([columns, rows]).astype(np.float64))
-    return transform_points(T_world_from_depth, rays * empty.depth_m[rows, columns][:, None])
+    points = depth_points(camera, empty.depth_m, empty.depth_m > 0)
+    return transform_points(T_world_from_depth, points)
 
 
 def _within_reach(

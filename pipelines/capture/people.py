@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from pipelines.capture.frames import CapturedFrame
-from pipelines.capture.rig import CaptureRig
-from pipelines.geometry.transforms import transform_points
+from pipelines.capture.rig import CaptureRig, depth_points
 
 _BEFORE_M, _BEFORE_SHARE = 0.07, 0.015
 """A person stands so much nearer than the background; the second per metre of depth."""
@@ -60,14 +59,8 @@ def in_color(
     person: Bool[np.ndarray, "rows columns"], depth_m: Float[np.ndarray, "rows columns"], rig: CaptureRig
 ) -> Bool[np.ndarray, "height width"]:
     """A mask of the depth image carried to the colour image, gaps closed."""
-    rows, columns = np.nonzero(person & (depth_m > 0))
+    pixels, inside = _color_pixels(person & (depth_m > 0), depth_m, rig)
     mask = np.zeros((rig.color.height_px, rig.color.width_px), np.uint8)
-    if len(rows) == 0:
-        return mask.astype(bool)
-    rays = rig.depth.rays(np.column_stack([columns, rows]).astype(np.float64))
-    points = rig.depth.points_to_rig(rays * depth_m[rows, columns][:, None].astype(np.float64))
-    pixels = np.rint(rig.color.project(points[points[:, 2] > 0])).astype(np.int64)
-    inside = ((pixels >= 0) & (pixels < [rig.color.width_px, rig.color.height_px])).all(axis=1)
     mask[pixels[inside, 1], pixels[inside, 0]] = 1
     gap = int(np.ceil(rig.color.K[0, 0] / rig.depth.K[0, 0])) * 2 + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
@@ -80,14 +73,12 @@ def in_depth(
     rig: CaptureRig,
 ) -> Bool[np.ndarray, "rows columns"]:
     """A mask of the colour image looked up at every depth pixel."""
-    rows, columns = np.nonzero(depth_m > 0)
-    rays = rig.depth.rays(np.column_stack([columns, rows]).astype(np.float64))
-    points = rig.depth.points_to_rig(rays * depth_m[rows, columns][:, None].astype(np.float64))
-    pixels = np.rint(rig.color.project(points)).astype(np.int64)
-    inside = ((pixels >= 0) & (pixels < [rig.color.width_px, rig.color.height_px])).all(axis=1)
-    inside &= points[:, 2] > 0
+    measured = depth_m > 0
+    pixels, inside = _color_pixels(measured, depth_m, rig)
+    hit = np.zeros(len(pixels), dtype=bool)
+    hit[inside] = person[pixels[inside, 1], pixels[inside, 0]]
     found = np.zeros(depth_m.shape, dtype=bool)
-    found[rows[inside], columns[inside]] = person[pixels[inside, 1], pixels[inside, 0]]
+    found[measured] = hit
     return found
 
 
@@ -127,12 +118,13 @@ def read_mask(
     return np.asarray((rig.color_mask(frame.mask) > _MIDDLE_GREY) == white)
 
 
-def depth_points_world(
-    depth_m: Float[np.ndarray, "height width"], rig: CaptureRig
-) -> tuple[Float[np.ndarray, "points 3"], Bool[np.ndarray, "height width"]]:
-    """World points of every measured pixel, in raster order, and which pixels those are."""
-    measured = depth_m > 0
-    rows, columns = np.nonzero(measured)
-    rays = rig.depth.rays(np.column_stack([columns, rows]).astype(np.float64))
-    points = rays * depth_m[measured][:, None].astype(np.float64)
-    return transform_points(rig.T_world_from_depth, points), measured
+def _color_pixels(
+    chosen: Bool[np.ndarray, "rows columns"], depth_m: Float[np.ndarray, "rows columns"], rig: CaptureRig
+) -> tuple[Int[np.ndarray, "points 2"], Bool[np.ndarray, " points"]]:
+    """Colour pixel of each chosen depth pixel in raster order, and whether the colour image shows it."""
+    points = rig.depth.points_to_rig(depth_points(rig.depth, depth_m, chosen))
+    ahead = points[:, 2] > 0
+    pixels = np.zeros((len(points), 2), dtype=np.int64)
+    pixels[ahead] = np.rint(rig.color.project(points[ahead])).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < [rig.color.width_px, rig.color.height_px])).all(axis=1)
+    return pixels, inside & ahead

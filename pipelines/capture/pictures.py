@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from pipelines.capture.agreement import Background, ScanView
-from pipelines.capture.rig import CaptureRig
+from pipelines.capture.rig import CaptureRig, depth_points
 from pipelines.capture.scan import Scan
-from pipelines.geometry.transforms import invert, transform_points
+from pipelines.geometry.transforms import transform_points
 
 _FULL_SCALE_M = 0.2
 _JUMP_M, _JUMP_SHARE = 0.06, 0.02
@@ -188,11 +188,6 @@ def _frustum(
 def _background_world(
     rig: CaptureRig, background: Background, generator: np.random.Generator
 ) -> Float[np.ndarray, "points 3"]:
-    rows, columns = np.nonzero(background.depth_m > 0)
-    if len(rows) == 0:
-        return np.zeros((0, 3))
-    picked = generator.choice(len(rows), min(_DRAWN_POINTS // 2, len(rows)), replace=False)
-    rows, columns = rows[picked], columns[picked]
-    rays = rig.depth.rays(np.column_stack([columns, rows]).astype(np.float64))
-    points = rays * background.depth_m[rows, columns][:, None].astype(np.float64)
-    return transform_points(rig.T_world_from_camera @ invert(rig.depth.T_camera_from_rig), points)
+    points = depth_points(rig.depth, background.depth_m, background.depth_m > 0)
+    shown = generator.permutation(len(points))[: _DRAWN_POINTS // 2]
+    return transform_points(rig.T_world_from_depth, points[shown])

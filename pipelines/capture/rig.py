@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from pipelines.capture.cameras import Lens, as_pose, read_lens, read_pose, undistortion_maps
 from pipelines.capture.frames import CapturedFrame
@@ -16,7 +16,7 @@ from pipelines.errors import DataInvalid
 from pipelines.geometry.cameras import RigCamera
 from pipelines.geometry.transforms import invert
 
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _LONGEST_BASELINE_M = 1.0
 
 
@@ -134,6 +134,17 @@ def read_rig(settings: CaptureSettings, frames: tuple[CapturedFrame, ...]) -> Ca
     )
 
 
+def depth_points(
+    camera: RigCamera,
+    depth_m: Float[np.ndarray, "rows columns"],
+    chosen: Bool[np.ndarray, "rows columns"],
+) -> Float[np.ndarray, "points 3"]:
+    """Points of the chosen depth pixels in raster order, in the depth camera's own frame."""
+    rows, columns = np.nonzero(chosen)
+    rays = camera.rays(np.column_stack([columns, rows]).astype(np.float64))
+    return rays * depth_m[chosen][:, None].astype(np.float64)
+
+
 def with_pose(rig: CaptureRig, T_world_from_camera: Float[np.ndarray, "4 4"]) -> CaptureRig:
     """The same cameras elsewhere."""
     return replace(rig, T_world_from_camera=T_world_from_camera)
@@ -144,7 +155,7 @@ def _pose(settings: CaptureSettings) -> Float[np.ndarray, "4 4"]:
     T[:3, 3] *= settings.pose_unit_m
     if settings.camera_pose_is == "camera_from_world":
         T = invert(T)
-    return T @ _OPENCV_FROM_OPENGL if settings.camera_axes == "opengl" else T
+    return T @ OPENCV_FROM_OPENGL if settings.camera_axes == "opengl" else T
 
 
 def _extrinsics(

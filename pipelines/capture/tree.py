@@ -59,13 +59,10 @@ def write_frame(
     write_bytes(layout.file(recording, "color", name), encode_jpeg(color, jpeg_quality))
     if depth_m is not None:
         write_bytes(layout.file(recording, "depth", name), encode_png(depth_codes(depth_m)))
-    for modality, mask in (("mask_color", masks[0]), ("mask_depth", masks[1])):
+    paths = (layout.file(recording, "mask_color", name), layout.file(recording, "mask_depth", name))
+    for path, mask in zip(paths, masks, strict=True):
         if mask is not None:
-            image = np.where(mask, 0, NO_BODY).astype(np.uint8)
-            path = layout.file(recording, "mask_color", name)
-            if modality == "mask_depth":
-                path = layout.file(recording, "mask_depth", name)
-            write_bytes(path, encode_png(image))
+            write_bytes(path, encode_png(np.where(mask, 0, NO_BODY).astype(np.uint8)))
 
 
 def write_common(layout: ProxLayout, rig: CaptureRig, settings: CaptureSettings) -> None:
