@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from pipelines.bodies.files import BodyFiles
-from pipelines.datasets.floor import estimate_floor
 from pipelines.datasets.images import decode_depth
 from pipelines.datasets.proxd import read_fits
 from pipelines.datasets.scenes import ScanMesh, read_scan_mesh
 from pipelines.errors import DataInvalid, DataMissing
-from pipelines.geometry.transforms import invert, rigid, transform_plane
+from pipelines.geometry.transforms import invert, transform_plane
 from pipelines.other_datasets.egobody.calibration import (
     KINECT_NUMBERS,
     MASTER,
@@ -29,6 +28,7 @@ from pipelines.other_datasets.egobody.calibration import (
 )
 from pipelines.other_datasets.egobody.info import RecordingInfo, read_info, read_splits
 from pipelines.other_datasets.fits import moved_fits
+from pipelines.other_datasets.floor import floor_world
 from pipelines.other_datasets.images import read_color
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.settings import EgobodySettings
@@ -37,7 +37,7 @@ from pipelines.records import FRAME_OK, FittedSequence, FrameStatus, Gender
 from pipelines.safe_pickle import load_pickle
 
 METHOD: Final = "egobody"
-_T_Z_UP_FROM_Y_UP: Final = rigid(np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), np.zeros(3))
+_WORLD_UP: Final = np.array([0.0, 1.0, 0.0])
 _FRAME = re.compile(r"^frame_(\d{5})$")
 
 
@@ -217,7 +217,7 @@ class EgobodyDataset:
             scene=self.info(recording).scene,
             subject=f"{recording.removeprefix('recording_')}/{body}",
             view=self.camera(recording, view),
-            world_up=np.array([0.0, 1.0, 0.0]),
+            world_up=_WORLD_UP,
             frame_rate_hz=self.settings.frame_rate_hz,
             bodies=bodies,
             has_image=has_image,
@@ -251,10 +251,7 @@ class EgobodyDataset:
 
     def _read_floor(self, scene: str) -> Float[np.ndarray, "4"]:
         path = self._scan(scene)
-        mesh = self._meshes(path)
-        z_up = mesh.vertices_world @ _T_Z_UP_FROM_Y_UP[:3, :3].T
-        plane = estimate_floor(z_up, mesh.faces, source=path)
-        return transform_plane(invert(_T_Z_UP_FROM_Y_UP), plane)
+        return floor_world(self._meshes(path), _WORLD_UP, source=path)
 
     def _scan(self, scene: str) -> Path:
         return self.root / "scene_mesh" / scene / f"{scene}.obj"

@@ -16,11 +16,12 @@ from pipelines.datasets.scenes import ScanMesh, read_scan_mesh
 from pipelines.errors import DataInvalid, DataMissing
 from pipelines.geometry.transforms import invert, transform_plane
 from pipelines.other_datasets.fits import moved_fits
+from pipelines.other_datasets.floor import floor_world
 from pipelines.other_datasets.images import find_color, read_color
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.rich.calibration import read_camera, read_level_frame
 from pipelines.other_datasets.rich.contact import ContactLabels, read_all_contact, read_contact
-from pipelines.other_datasets.rich.gravity import floor_world, world_up
+from pipelines.other_datasets.rich.gravity import world_up
 from pipelines.other_datasets.rich.names import (
     SPLITS,
     Sequence,
