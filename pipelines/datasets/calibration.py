@@ -78,14 +78,27 @@ def read_cam2world(layout: ProxLayout, scene: str) -> Float[np.ndarray, "4 4"]:
         DataMissing: no such file.
         DataInvalid: not a rigid 4x4 matrix.
     """
-    path = layout.cam2world(scene)
+    return read_rigid(layout.cam2world(scene), "cam2world")
+
+
+def read_rigid(path: Path, name: str) -> Float[np.ndarray, "4 4"]:
+    """Read a JSON file that holds one rigid transform.
+
+    Args:
+        path: the file.
+        name: of the transform, for the error.
+
+    Raises:
+        DataMissing: no such file.
+        DataInvalid: not a rigid 4x4 matrix.
+    """
     try:
         matrix = np.array(read_json(path), dtype=np.float64)
     except (TypeError, ValueError):
         matrix = np.zeros(0)
     if matrix.shape != (4, 4) or not is_rigid(matrix, _RIGID_TOLERANCE):
         raise DataInvalid(
-            "cam2world is not a rigid transform",
+            f"{name} is not a rigid transform",
             where=path,
             expected="a 4x4 list: rotation, translation, last row 0 0 0 1",
             found=f"shape {matrix.shape}",

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from pipelines.bodies.files import BodyFiles
-from pipelines.datasets.layout import read_json
+from pipelines.datasets.calibration import read_rigid
 from pipelines.datasets.prox import ProxDataset
 from pipelines.datasets.proxd import read_fits
 from pipelines.datasets.settings import ProxSettings
-from pipelines.errors import DataInvalid, DataMissing, SettingsInvalid
-from pipelines.geometry.transforms import invert, is_rigid
+from pipelines.errors import DataMissing, SettingsInvalid
+from pipelines.geometry.transforms import invert
 from pipelines.other_datasets.fits import moved_fits
 from pipelines.other_datasets.records import CameraView, PersonRecording
 from pipelines.other_datasets.trees import require_tree
@@ -24,7 +24,6 @@ from pipelines.records import FittedSequence
 METHOD: Final = "mosh"
 FRAME_RATE_HZ: Final = 5.0
 """HuMoR's figure for this set; the files' own times are checked against the setting."""
-_RIGID_TOLERANCE: Final = 1e-3
 
 
 class ProxQuantitative:
@@ -82,20 +81,7 @@ class ProxQuantitative:
             DataMissing: vicon2scene.json is absent.
             DataInvalid: it is no rigid transform.
         """
-        path = self.prox.layout.base / "vicon2scene.json"
-        content = read_json(path)
-        try:
-            matrix = np.array(content, dtype=np.float64)
-        except (TypeError, ValueError):
-            matrix = np.zeros(0)
-        if matrix.shape != (4, 4) or not is_rigid(matrix, _RIGID_TOLERANCE):
-            raise DataInvalid(
-                "vicon2scene is not a rigid transform",
-                where=path,
-                expected="a 4x4 list: rotation, translation, last row 0 0 0 1",
-                found=f"shape {matrix.shape}",
-            )
-        return matrix
+        return read_rigid(self.prox.layout.base / "vicon2scene.json", "vicon2scene")
 
     def truth(self, recording: str) -> FittedSequence:
         """MoSH bodies in the colour camera, one row per frame.

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from pipelines.bodies.correspondence import smplx_to_smplh_vertices
 from pipelines.bodies.files import BodyFiles
+from pipelines.datasets.calibration import read_rigid
 from pipelines.datasets.images import read_color
 from pipelines.datasets.layout import FrameName, RecordingName, gender_of, read_json
 from pipelines.errors import DataInvalid
-from pipelines.geometry.transforms import is_rigid, transform_points
+from pipelines.geometry.transforms import transform_points
 from pipelines.other_datasets.sahmr_support.files import (
     NUM_SMPLH,
     box_of,
@@ -30,7 +31,6 @@ from pipelines.safe_pickle import load_pickle
 
 IMAGE_SIZE_PX: Final = (1920, 1080)
 SCENE: Final = "vicon"
-_TOLERANCE: Final = 1e-3
 
 
 class ProxSupport:
@@ -113,11 +113,7 @@ class ProxSupport:
     @cached_property
     def camera_pose(self) -> Float[np.ndarray, "4 4"]:
         """`T_world_from_camera`."""
-        path = self.root / SCENE / "calibration" / "cam2world_vicon.json"
-        matrix = np.array(read_json(path), dtype=np.float64)
-        if matrix.shape != (4, 4) or not is_rigid(matrix, _TOLERANCE):
-            raise DataInvalid("cam2world is not a rigid transform", where=path, found=matrix.tolist())
-        return matrix
+        return read_rigid(self.root / SCENE / "calibration" / "cam2world_vicon.json", "cam2world")
 
     def _sample(self, meta: Any, boxes: Any) -> SupportSample:
         key = str(field_of(meta, "img_key", self.root / "meta"))

@@ -232,6 +232,17 @@ def test_broken_files_are_refused(rich_support: RichSupport, files: BodyFiles, t
         read_objects(tmp_path / "text.npy")
 
 
+@pytest.mark.parametrize("content", [[[1, 0], [0]], [[1, 0, 0, 0]] * 4, "none"])
+def test_a_pose_that_is_none_is_refused(
+    prox_support: ProxSupport, files: BodyFiles, tmp_path: Path, content: Any
+) -> None:
+    ignored = shutil.ignore_patterns("image", "gt_mosh_mesh")
+    root = Path(shutil.copytree(prox_support.root, tmp_path / "copy", ignore=ignored))
+    (root / "vicon/calibration/cam2world_vicon.json").write_text(json.dumps(content))
+    with pytest.raises(DataInvalid, match="cam2world is not a rigid transform"):
+        ProxSupport(root, files).samples()
+
+
 class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("boom",))
