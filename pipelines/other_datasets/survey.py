@@ -40,7 +40,10 @@ USES: Final[dict[TreeKind | None, tuple[str, ...]]] = {
         "make shards source=prox_quantitative data.prox_quantitative.root=<folder>",
     ),
     "RICH": ("make shards source=rich data.rich.root=<folder>",),
-    "EgoBody": ("make shards source=egobody data.egobody.root=<folder>",),
+    "EgoBody": (
+        "make egobody-capture egobody.root=<folder> keypoints=<OpenPose's results> recording=<name>",
+        "make shards source=egobody data.egobody.root=<folder>",
+    ),
     "SA-HMR support for RICH": ("make evaluate samples=support support=<folder>",),
     "SA-HMR support for PROX": ("make evaluate samples=support support=<folder>",),
     "AMASS": ("make train-priors motions=amass amass.root=<folder>",),
