@@ -33,22 +33,22 @@ SAMPLED: Final = 4
 
 
 USES: Final[dict[TreeKind | None, tuple[str, ...]]] = {
-    "PROX qualitative": ("make pseudo-gt prox.root=<folder>",),
+    "PROX qualitative": ('make pseudo-gt SET="prox.root=<folder>"',),
     "PROX quantitative": (
-        "make pseudo-gt prox.root=<folder>/quantitative prox.split=quantitative prox.frame_rate_hz=5",
-        "make marker-errors run=<the run's folder>",
-        "make shards source=prox_quantitative data.prox_quantitative.root=<folder>",
+        'make pseudo-gt SET="prox.root=<folder>/quantitative prox.split=quantitative prox.frame_rate_hz=5"',
+        'make marker-errors SET="run=<folder of the run>"',
+        'make shards SET="source=prox_quantitative data.prox_quantitative.root=<folder>"',
     ),
-    "RICH": ("make shards source=rich data.rich.root=<folder>",),
+    "RICH": ('make shards SET="source=rich data.rich.root=<folder>"',),
     "EgoBody": (
-        "make egobody-capture egobody.root=<folder> keypoints=<OpenPose's results> recording=<name>",
-        "make shards source=egobody data.egobody.root=<folder>",
+        'make egobody-capture SET="egobody.root=<folder> keypoints=<results of OpenPose> recording=<name>"',
+        'make shards SET="source=egobody data.egobody.root=<folder>"',
     ),
-    "SA-HMR support for RICH": ("make evaluate samples=support support=<folder>",),
-    "SA-HMR support for PROX": ("make evaluate samples=support support=<folder>",),
-    "AMASS": ("make train-priors motions=amass amass.root=<folder>",),
+    "SA-HMR support for RICH": ('make evaluate SET="samples=support support=<folder>"',),
+    "SA-HMR support for PROX": ('make evaluate SET="samples=support support=<folder>"',),
+    "AMASS": ('make train-priors SET="motions=amass amass.root=<folder>"',),
 }
-"""What a tree is good for: verbs and settings, as the Makefile's SET takes them."""
+"""What a tree is good for: commands, with `<...>` to fill in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,10 +62,10 @@ def test_the_doctor_recognises_every_tree_given_as_prox(
     """And says what each is good for."""
     for root, kind, use in (
         (rich_root, "RICH", "source=rich"),
-        (egobody_root, "EgoBody", "make shards source=egobody"),
+        (egobody_root, "EgoBody", 'make shards SET="source=egobody'),
         (amass_root, "AMASS", "make train-priors"),
-        (rich_support.root.parent, "SA-HMR support for RICH", "make evaluate samples=support"),
-        (prox_support.root, "SA-HMR support for PROX", "make evaluate samples=support"),
+        (rich_support.root.parent, "SA-HMR support for RICH", 'make evaluate SET="samples=support'),
+        (prox_support.root, "SA-HMR support for PROX", 'make evaluate SET="samples=support'),
     ):
         assert run(["doctor", f"prox.root={root}"]) == 0
         told = capsys.readouterr().out
