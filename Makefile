@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	touch $@
 
-pseudo-gt: setup ## regenerate the ground truth and print the table (embedded data unless prox_root is set)
+pseudo-gt: setup ## regenerate the ground truth and print the table (embedded data unless prox.root is set)
 	$(RUN) pseudo-gt $(OPTIONS)
 
 shards: setup ## write training shards of the last run (or of true bodies: CONFIG=configs/shards/truth.yaml)

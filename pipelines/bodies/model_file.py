@@ -77,7 +77,7 @@ def require_keys(path: Path, keys: Sequence[str]) -> bool:
             f"body model lacks {', '.join(absent)}",
             where=path,
             found=", ".join(pickled),
-            fix="this is another kind of file; see docs/data-layout.md for the one to get",
+            fix="this is another kind of file; `make doctor` says which one to get",
         )
     return any(pickled.values())
 
@@ -103,7 +103,7 @@ def _read_members(path: Path) -> dict[str, Any]:
         raise DataInvalid(
             f"body model lacks {', '.join(absent)}",
             where=path,
-            fix="this is not a SMPL+H or SMPL-X file; see docs/data-layout.md for the file to get",
+            fix="this is not a SMPL+H or SMPL-X file; `make doctor` says which file to get",
         )
     return {key: content[key] for key in SKINNING_KEYS}
 
