@@ -30,7 +30,8 @@ CHART_COLORS = {
     TRUTH: "#009E73",
 }
 """Okabe and Ito's colours."""
-_STAGE_ORDER = ("1", "lift", "2", "3a", "light", "3b", "3c", "refine")
+STAGE_ORDER = ("1", "lift", "2", "3a", "light", "3b", "3c", "refine")
+"""Stages of a fit as they follow each other; a schedule may leave some out."""
 HEADLINE_KEYS = (
     "pen_pooled_v1",
     "reproj_pooled_v1",
@@ -109,7 +110,7 @@ def _over_stages(axes: Any, stages: dict[str, Float[np.ndarray, " places"]], col
 
 def _stage_place(name: str) -> tuple[int, str]:
     """Order in which the fits run their stages; strangers come last."""
-    order = _STAGE_ORDER.index(name) if name in _STAGE_ORDER else len(_STAGE_ORDER)
+    order = STAGE_ORDER.index(name) if name in STAGE_ORDER else len(STAGE_ORDER)
     return order, name
 
 

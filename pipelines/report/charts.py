@@ -12,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from pipelines.metrics.charts import CHART_COLORS
+from pipelines.metrics.charts import CHART_COLORS, STAGE_ORDER
 from pipelines.metrics.definitions import definition_of
 from pipelines.metrics.evaluate import TRUTH, RecordingMetrics
 from pipelines.records import FittedSequence
@@ -37,7 +37,6 @@ STYLES = {
 _OTHER_COLOR = "#CC79A7"
 _DISTRIBUTIONS = (V2V_MM, DEPTH_MAX_CM, REPROJECTION_PX)
 _RECORDING_KEYS = ("v2v_v1", "pene_v1", "reproj_pooled_v1")
-_STAGE_ORDER = ("1", "lift", "2", "3a", "light", "3b", "3c", "refine")
 _SHOWN_PERCENT = 97
 """Of the frames of a method; farther ones would press the others together."""
 _QUANTILES = np.linspace(0, 100, 301)
@@ -137,7 +136,7 @@ def energy_chart(fits: Mapping[str, FittedSequence], highlight: str) -> str:
     for recording, fit in fits.items():
         for name, values in fit.energies.items():
             stage, dot, term = name.rpartition(".")
-            if dot and stage in _STAGE_ORDER:
+            if dot and stage in STAGE_ORDER:
                 mean = float(np.mean(values)) if np.size(values) else np.nan
                 terms.setdefault(term, {}).setdefault(recording, {})[stage] = mean
     if not terms:
@@ -147,7 +146,7 @@ def energy_chart(fits: Mapping[str, FittedSequence], highlight: str) -> str:
     figure = Figure(figsize=(3.2 * columns, 1.75 * rows + 0.3), layout="constrained")
     for place, (term, lines) in enumerate(sorted(terms.items())):
         axes = figure.add_subplot(rows, columns, place + 1)
-        stages = [s for s in _STAGE_ORDER if any(s in line for line in lines.values())]
+        stages = [s for s in STAGE_ORDER if any(s in line for line in lines.values())]
         for recording, line in sorted(lines.items(), key=lambda item: item[0] == highlight):
             means = [line.get(stage, np.nan) for stage in stages]
             main = recording == highlight
