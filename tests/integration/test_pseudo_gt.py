@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,15 +39,6 @@ def run(settings: PseudoGtSettings) -> MetricsTable:
 
 def tiny(out_dir: Path, *overrides: str) -> PseudoGtSettings:
     return load_settings(PseudoGtSettings, None, ["preset=tiny", f"out_dir={out_dir}", *overrides])
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Every result file; the markers name modification times of the tree and may differ."""
-    return {
-        path.relative_to(folder).as_posix(): hash_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".done.json")
-    }
 
 
 @pytest.fixture(scope="module")
@@ -193,70 +177,3 @@ def test_without_truth_the_same_tree_is_measured_as_real_data(job: RecordingJob,
     assert table.baseline == "proxd"
     assert table.cell("prox_humor", "v2v_v1") is None
     assert table.cell("proxd", "pen_pooled_v1") is not None
-
-
-WORKER = """
-import sys
-from flows.environment import configure_logging, set_environment
-set_environment()
-from pathlib import Path
-from pipelines.config import load_settings
-from pipelines.pseudo_gt.data import data_source, list_recordings, prepare_recording
-from pipelines.pseudo_gt.fit import fit_recording
-from pipelines.pseudo_gt.measure import measure_recording, write_table
-from pipelines.pseudo_gt.settings import PseudoGtSettings
-configure_logging()
-settings = load_settings(PseudoGtSettings, None, sys.argv[1:])
-data = data_source(settings)
-(recording,) = list_recordings(settings, data)
-prepare_recording(settings, data, recording)
-fit_recording(settings, data, recording)
-measure_recording(settings, data, recording)
-write_table(settings, data, [recording])
-"""
-"""The flow's task without Prefect, whose server would take longer to start than most of the work."""
-
-
-def kill_after(command: list[str], events: int, delay_s: float) -> int | None:
-    """Run until so many log lines were written and a little longer, then kill -9; None when killed.
-
-    Log lines, unlike seconds, come as far on a busy machine as on an idle one.
-    """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, start_new_session=True, text=True
-    )
-    assert process.stderr is not None
-    try:
-        for _ in range(events):
-            if not process.stderr.readline():
-                return process.wait()
-        time.sleep(delay_s)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    finally:
-        process.stderr.close()
-    return None if process.returncode == -signal.SIGKILL else process.returncode
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_a_rerun_ends_in_the_same_files(job: RecordingJob, tmp_path: Path) -> None:
-    measure_recording(job.settings, job.data, job.recording)
-    options = ["preset=tiny", f"out_dir={tmp_path}", "runner.kind=thread"]
-    moments = random.Random(0)
-    kills = 0
-    for _ in range(6):
-        worker = [sys.executable, "-c", WORKER, *options]
-        if kill_after(worker, moments.randint(1, 8), moments.uniform(0, 3)) is not None:
-            break
-        kills += 1
-    assert kills >= 2
-    # the rest, or nothing, is done by the command a user would type again
-    command = [sys.executable, "-m", "flows", "pseudo-gt", *options]
-    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    killed, whole = hashes(tmp_path / "tiny"), hashes(job.settings.run_dir)
-    assert json.loads((tmp_path / "tiny" / "metrics.json").read_text())["groups"]
-    # out_dir; compared above; what happened when, which the kills are part of
-    for name in ("settings.yaml", "metrics.json", "events.jsonl"):
-        killed.pop(name), whole.pop(name, None)
-    assert killed == whole
