@@ -10,7 +10,7 @@ from flows.pseudo_gt import pseudo_gt
 from flows.report import report
 from flows.runner import run_flow
 from pipelines.config import Settings
-from pipelines.errors import FittingFailed
+from pipelines.errors import DataMissing, FittingFailed
 from pipelines.pseudo_gt.settings import PseudoGtSettings
 from pipelines.report.settings import ReportSettings
 
@@ -38,7 +38,11 @@ def nightly(settings: NightlySettings) -> Path:
         run_flow(pseudo_gt, settings.pseudo_gt)
     except FittingFailed as error:
         failed = error
-    page = run_flow(report, settings.report.model_copy(update={"run": settings.pseudo_gt.run_dir}))
+    try:
+        page = run_flow(report, settings.report.model_copy(update={"run": settings.pseudo_gt.run_dir}))
+    except DataMissing:  # nothing to tell of: then why each recording failed is what counts
+        if failed is None:
+            raise
     if failed is not None:
         raise failed
     return page

@@ -113,8 +113,9 @@ def _require_worker(client: SyncPrefectClient, settings: DailySettings) -> str:
 
 def _fired(client: SyncPrefectClient, settings: DailySettings) -> FlowRun:
     """A run that the clock started and a worker executed to its end."""
-    until = time.monotonic() + settings.check_timeout_s
+    runs: list[FlowRun] = []
     with _probe(settings) as deployment:
+        until = time.monotonic() + settings.check_timeout_s
         while time.monotonic() < until:
             runs = client.read_flow_runs(deployment_filter=_only(deployment))
             ended = [run for run in runs if run.state is not None and run.state.is_final()]
