@@ -19,7 +19,13 @@ from pipelines.artifacts import atomic_path
 from pipelines.errors import BackendMissing, PipelineError
 from pipelines.metrics.overlay import METHOD_COLORS
 from pipelines.pseudo_gt.fit import RecordingJob
-from pipelines.report.measures import TITLES, FrameMeasures
+from pipelines.report.measures import (
+    DEPTH_MAX_CM,
+    REPROJECTION_PX,
+    TITLES,
+    V2V_MM,
+    FrameMeasures,
+)
 from pipelines.report.meshes import thin_out_scan
 from pipelines.report.pictures import contact_colors
 from pipelines.report.settings import ReportSettings
@@ -28,6 +34,8 @@ from pipelines.report.view import ViewBodies
 _log = logging.getLogger(__name__)
 SUFFIX: Final = ".rrd"
 _CAMERA: Final = "world/camera"
+_CURVES: Final = (V2V_MM, DEPTH_MAX_CM, REPROJECTION_PX)
+"""Shown at first; the others are in the file, too."""
 _IMAGE_WIDTH_PX: Final = 640
 _MM: Final = 1000
 _GREY: Final = (0.8, 0.8, 0.8)
@@ -60,7 +68,8 @@ def write_rerun(
 
     with atomic_path(path) as unfinished:
         stream = rerun.RecordingStream("prox-humor-gt", recording_id=job.recording)
-        stream.save(unfinished)
+        stream.save(unfinished, default_blueprint=_layout(measures))
+        stream.send_recording_name(job.recording)
         _log_room(stream, rerun, job, settings.view.scene_vertices)
         for row, frame in enumerate(view.frames.tolist()):
             stream.set_time("time", duration=float(measures.time_s[frame]))
@@ -73,6 +82,25 @@ def write_rerun(
         stream.disconnect()
     _log.info("rerun: %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return path
+
+
+def _layout(measures: FrameMeasures) -> Any:
+    """The scene, beside it what the camera saw and the curves of all methods."""
+    from rerun import blueprint
+
+    known = {name for rows in measures.methods.values() for name in rows}
+    curves = [
+        blueprint.TimeSeriesView(origin=f"curves/{name}", name=TITLES[name])
+        for name in _CURVES
+        if name in known
+    ]
+    camera = blueprint.Spatial2DView(
+        origin=f"{_CAMERA}/image", contents=["$origin", "/world/bodies/**"], name="camera"
+    )
+    scene = blueprint.Spatial3DView(origin="world", name=measures.recording)
+    beside = blueprint.Vertical(camera, *curves)
+    columns = blueprint.Horizontal(scene, beside, column_shares=[3, 2])
+    return blueprint.Blueprint(columns, collapse_panels=True)
 
 
 def _log_room(stream: Any, rerun: Any, job: RecordingJob, scene_vertices: int) -> None:
