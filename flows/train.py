@@ -18,16 +18,10 @@ from pipelines.errors import FittingFailed
 from pipelines.progress.events import watched
 from sahmr.training.card import CARD_FILE
 from sahmr.training.ranks import joined_ranks
-from sahmr.training.settings import StageName, TrainingSettings
+from sahmr.training.settings import AFTER, StageName, TrainingSettings
 from sahmr.training.stages import stage_folder, stages_to_train, train_stage
 
 _log = logging.getLogger(__name__)
-_AFTER: dict[StageName, tuple[StageName, ...]] = {
-    "start": (),
-    "rcnet": ("start",),
-    "mesh": ("start", "rcnet"),
-    "metro": ("start",),
-}
 
 
 # What is done is decided by the trainings' own markers and checkpoints, so Prefect's cache stays out of it.
@@ -53,7 +47,7 @@ def _train_all(settings: TrainingSettings) -> Path:
     futures: dict[StageName, PrefectFuture[Path]] = {}
     with tasks_on(settings.runner):
         for stage in stages_to_train(settings):
-            before = [futures[name] for name in _AFTER[stage] if name in futures]
+            before = [futures[name] for name in AFTER[stage] if name in futures]
             futures[stage] = train_one.submit(settings, stage, wait_for=before, return_state=False)
         failures = collect({future: stage for stage, future in futures.items()}, "networks")
     for stage in futures:

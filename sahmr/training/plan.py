@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,17 +15,11 @@ from pipelines.progress.plan import Plan, PlannedStage, make_plan, planned
 from sahmr.training.data import TrainingData, open_data
 from sahmr.training.log import read_log
 from sahmr.training.schedule import total_steps
-from sahmr.training.settings import StageName, TrainingSettings
+from sahmr.training.settings import AFTER, StageName, TrainingSettings
 from sahmr.training.stages import stage_folder, stages_to_train, why_not_trained
 from sahmr.training.state import step_of
 
 TRAIN: Final = "train"
-_BEFORE: Final[Mapping[str, tuple[StageName, ...]]] = {
-    "start": (),
-    "rcnet": ("start",),
-    "mesh": ("start", "rcnet"),
-    "metro": ("start",),
-}
 
 
 class TrainingRates(Settings):
@@ -57,7 +51,7 @@ def plan_training(settings: TrainingSettings, rates: TrainingRates | None = None
     names, data = stages_to_train(settings), open_data(settings.data)
     stages: list[PlannedStage] = []
     for name in names:
-        waiting = [s.unit for s in stages if s.why is not None and s.unit in _BEFORE[name]]
+        waiting = [s.unit for s in stages if s.why is not None and s.unit in AFTER[name]]
         steps = planned_steps(settings, name, data.num_train)
         why = f"after {' and '.join(waiting)}" if waiting else _why(settings, name, data)
         if why is not None and not waiting:
@@ -88,7 +82,7 @@ def _plan(settings: TrainingSettings, stages: Sequence[PlannedStage], rates: Tra
     cpu_s = {stage.unit: stage.cpu_s or 0.0 for stage in stages}
     ends: dict[str, float] = {}
     for name in cpu_s:
-        ends[name] = cpu_s[name] + max((ends.get(b, 0.0) for b in _BEFORE[name]), default=0.0)
+        ends[name] = cpu_s[name] + max((ends.get(b, 0.0) for b in AFTER[name]), default=0.0)
     return replace(plan, chain_s=max(ends.values(), default=0.0))
 
 

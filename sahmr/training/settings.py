@@ -5,6 +5,7 @@ Source: SA-HMR, configs/pose/*, as told in the networks page, section 9.2; METRO
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -25,6 +26,13 @@ from sahmr.training.presets import PRESETS, PresetName, merged
 
 StageName = Literal["start", "rcnet", "mesh", "metro"]
 STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+AFTER: Final[Mapping[str, tuple[StageName, ...]]] = {
+    "start": (),
+    "rcnet": ("start",),
+    "mesh": ("start", "rcnet"),
+    "metro": ("start",),
+}
+"""Trainings that a stage waits for where the same run has them."""
 """In order: METRO from scratch where no METRO checkpoint is given, then the three that start from it."""
 CANONICAL_BATCH: Final = 32
 """Batch size that canonical learning rates are for."""
