@@ -83,7 +83,7 @@ class ProxLayout:
             "not a PROX tree",
             where=root,
             expected=f"{split}/recordings/ or recordings/ below it",
-            found="no such folder" if not root.is_dir() else "neither",
+            found=_nearby(root, split),
             fix=_LAYOUT_FIX,
         )
 
@@ -137,6 +137,17 @@ class ProxLayout:
     def humor_planes(self, scene: str) -> Path:
         """HuMoR's PlaneRCNN results, from its extra download."""
         return self.base / "planes" / scene
+
+
+def _nearby(root: Path, split: str) -> str:
+    """Where a tree lies instead: archives unpack with a folder more or less; else what there is."""
+    if not root.is_dir():
+        return "no such folder"
+    below = sorted(path for path in root.iterdir() if path.is_dir())
+    for folder, which in ((root.parent, "higher"), *((path, "deeper") for path in below)):
+        if any((base / "recordings").is_dir() for base in (folder / split, folder)):
+            return f"the tree lies a folder {which}, in {folder}"
+    return ", ".join(path.name for path in below[:8]) or "no folder in it"
 
 
 _FOLDERS: dict[Modality, str] = {

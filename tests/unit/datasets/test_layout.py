@@ -108,3 +108,18 @@ def test_lemo_name_of_the_sdf_folder(tmp_path):
     assert layout.sdf_folder().name == "scenes_sdf"
     (tmp_path / "sdf").mkdir()
     assert layout.sdf_folder().name == "sdf"
+
+
+def test_a_folder_too_many_or_too_few_is_told(tmp_path):
+    tree = tmp_path / "download" / "PROX"
+    (tree / "qualitative" / "recordings" / "N3Office_00034_01").mkdir(parents=True)
+    for asked, found in (
+        (tree.parent, f"the tree lies a folder deeper, in {tree}"),
+        (tree / "qualitative" / "recordings", f"a folder higher, in {tree / 'qualitative'}"),
+        (tmp_path, "download"),
+        (tree / "qualitative/recordings/N3Office_00034_01", "no folder in it"),
+        (tmp_path / "nowhere", "no such folder"),
+    ):
+        with pytest.raises(DataMissing, match="not a PROX tree") as error:
+            ProxLayout.find(asked, "qualitative")
+        assert found in str(error.value)
