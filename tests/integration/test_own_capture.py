@@ -18,11 +18,11 @@ from pipelines.geometry.transforms import invert, transform_points
 from pipelines.other_trees.capture import (
     SPECS,
     CaptureExampleSettings,
-    Kind,
     moved_chair,
     on_chair,
     write_capture_example,
 )
+from pipelines.other_trees.capture_cameras import Kind
 from pipelines.pseudo_gt.check import check_inputs
 from pipelines.pseudo_gt.data import data_source
 from pipelines.pseudo_gt.fit import fit_recording
