@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pipelines.errors import OutputFailed, PipelineError
+from pipelines.errors import DataInvalid, OutputFailed, PipelineError
 
 _GO_ON: Final = "run the same command again; what was finished is kept"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -35,7 +35,7 @@ _SHORT_WRITE: Final = ("inline_container.cc", "PytorchStreamWriter failed writin
 """What torch.save says when fewer bytes were written than given; it drops the system's own error."""
 
 
-def disk_failure(error: BaseException, where: object = None) -> OutputFailed | None:
+def disk_failure(error: BaseException, where: object = None) -> PipelineError | None:
     """The sentence for an error of the file system; None when the error is another one.
 
     Args:
@@ -45,6 +45,9 @@ def disk_failure(error: BaseException, where: object = None) -> OutputFailed | N
     number = _error_number(error)
     place = where if where is not None else getattr(error, "filename", None)
     found = os.strerror(number) if number is not None else None
+    if number in _NO_RIGHT and where is None and _is_closed_file(place):
+        fix = f"give the right to read it and {_GO_ON}"
+        return DataInvalid("a file may not be read", where=place, found=found, fix=fix)
     if number in _NO_ROOM:
         fix = f"make room, or set out_dir to another disk, and {_GO_ON}"
         return OutputFailed("no room left on the disk", where=place, found=found, fix=fix)
@@ -73,10 +76,24 @@ def told_plainly(where: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, FileNotFoundError) and where.parent.is_dir():
             raise  # something that was to be read is missing
+        if isinstance(error, OSError) and not _is_on_the_way(error.filename, where):
+            raise  # something that was to be read, and lies elsewhere
         failure = disk_failure(error, where)
         if failure is None:
             raise
         raise failure from error
+
+
+def _is_on_the_way(name: object, where: Path) -> bool:
+    """Whether a file an error names (many name none) lies beside `where`, or is a folder above it."""
+    if not isinstance(name, str | bytes | os.PathLike):
+        return True
+    found, target = Path(os.fsdecode(name)).absolute(), where.absolute()
+    return found.is_relative_to(target.parent) or target.is_relative_to(found)
+
+
+def _is_closed_file(place: object) -> bool:
+    return isinstance(place, str) and Path(place).is_file() and not os.access(place, os.R_OK)
 
 
 def _error_number(error: BaseException) -> int | None:

@@ -60,6 +60,24 @@ def test_an_input_missing_while_writing_is_not_taken_for_the_output(tmp_path: Pa
         (tmp_path / "image.jpg").read_bytes()
 
 
+def test_an_input_that_may_not_be_read_is_not_taken_for_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "in" / "image.jpg"
+    image.parent.mkdir()
+    image.touch()
+    closed = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(image))
+    with pytest.raises(PermissionError), atomic_path(tmp_path / "out" / "shard.h5"):
+        raise closed
+    above = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path))
+    with pytest.raises(OutputFailed, match="may not be written to"), told_plainly(tmp_path / "a/b.h5"):
+        raise above
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    told = disk_failure(closed)
+    assert told is not None
+    assert (type(told), told.what) == (DataInvalid, "a file may not be read")
+
+
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.txt"
     write_text(path, "old")
