@@ -98,6 +98,8 @@ def expanded(text: str) -> list[list[str]]:
     if words[0] != "make":
         return [words[2:]]
     for word in words[2:]:
+        if re.search(rf"^{re.escape(word)}:", MAKEFILE, re.MULTILINE):  # one verb after another
+            continue
         variable = VARIABLE.match(word)
         if variable is None or f"$({variable[1]})" not in MAKEFILE.replace("$(if $(", "$("):
             raise ValueError(f"the Makefile does not know {word}")
